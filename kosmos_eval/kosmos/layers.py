@@ -1,0 +1,38 @@
+"""The few pieces that the vision tower and the decoder share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """CLIP's approximation of GELU."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+def activation(name: str) -> Callable[[Tensor], Tensor]:
+    """The activation function of that Hugging Face name."""
+    return {"gelu": F.gelu, "quick_gelu": quick_gelu}[name]
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """(..., width) -> (..., heads, head_dim)."""
+    return x.unflatten(-1, (heads, -1))
+
+
+class FusedQKV(nn.Module):
+    """Query, key and value projections in one matrix product; the checkpoint stores them apart (`weights` fuses them)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.proj = nn.Linear(width, 3 * width)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(..., width) -> three of (..., heads, head_dim)."""
+        q, k, v = self.proj(x).chunk(3, dim=-1)
+        return split_heads(q, self.heads), split_heads(k, self.heads), split_heads(v, self.heads)
