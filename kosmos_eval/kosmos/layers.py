@@ -16,7 +16,8 @@ def quick_gelu(x: Tensor) -> Tensor:
 
 def activation(name: str) -> Callable[[Tensor], Tensor]:
     """The activation function of that Hugging Face name."""
-    return {"gelu": F.gelu, "quick_gelu": quick_gelu}[name]
+    functions: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "quick_gelu": quick_gelu}
+    return functions[name]
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -25,7 +26,7 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
 
 
 class FusedQKV(nn.Module):
-    """Query, key and value projections in one matrix product; the checkpoint stores them apart (`weights` fuses them)."""
+    """Query, key and value projections in one matrix product; a checkpoint stores them apart (see `weights`)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()

@@ -1,0 +1,145 @@
+"""The library's front door: load a task, evaluate a model on it."""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kosmos_eval.cell import Cell
+from kosmos_eval.errors import UsageError
+from kosmos_eval.metrics.base import Score
+from kosmos_eval.models.base import Model
+from kosmos_eval.plugins import prompt_file, task_class
+from kosmos_eval.record import Record
+from kosmos_eval.request import Response
+from kosmos_eval.run import Progress, RunResult, run, silent
+from kosmos_eval.store import RunFolder
+from kosmos_eval.task import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def load_task(
+    name: str, data: str | Path = "mini", split: str | None = None, tasks_dir: str | Path | None = None
+) -> Task:
+    """A task by name, over `data`: `mini` (the generated suite) or a folder in the benchmark's official layout.
+
+    >>> load_task("vqav2", data="/data/vqav2", split="val2014")
+    """
+    cls = task_class(name, None if tasks_dir is None else Path(tasks_dir))
+    if data == "hub":
+        raise UsageError("--data hub comes with a later version; download the official files and give their folder")
+    if data == "mini":
+        from kosmos_eval.data.mini import MINI_TASKS, ensure_mini
+
+        if name not in MINI_TASKS:
+            raise UsageError(f"task {name!r} has no mini data (known: {', '.join(MINI_TASKS)}); give --data DIR")
+        data = ensure_mini(name)
+    return cls(Path(data), split)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an evaluation gave. `path` is the run's folder, unless it was temporary."""
+
+    scores: list[Score]
+    samples: pd.DataFrame
+    """One row a sample: id, prediction, target, score (the primary metric's, where it has one), rationale, and more."""
+    failed: int
+    errors: dict[str, str]
+    manifest: dict[str, Any]
+    path: Path | None
+
+    @cached_property
+    def metrics(self) -> dict[str, float | None]:
+        """Metric -> score, on the papers' scale (times 100); None where it is undefined."""
+        return {score.metric: score.value for score in self.scores}
+
+
+def evaluate(
+    model: Model,
+    task: Task,
+    prompt: str = "standard",
+    shots: int = 0,
+    seed: int = 0,
+    demos: str = "fixed",
+    limit: int | None = None,
+    prompts: str | Path | None = None,
+    out: str | Path | None = None,
+    progress: Progress = silent,
+) -> Result:
+    """Evaluates a model on a task. With `out` the run is kept below it, and taken up again by the next call.
+
+    >>> evaluate(model, load_task("rendered_sst2"), prompt="mcot", shots=4).metrics
+    """
+    templates = prompt_file(task.name, None if prompts is None else Path(prompts), _home(task))
+    cell = Cell.of(task, templates, prompt, shots=shots, demos=demos, seed=seed, limit=limit)
+    if out is not None:
+        return _result(run(cell, model, Path(out), progress), temporary=False)
+    with tempfile.TemporaryDirectory(prefix="kosmos-eval-") as scratch:
+        return _result(run(cell, model, Path(scratch), progress), temporary=True)
+
+
+def _home(task: Task) -> Path | None:
+    """The folder of the task's own file, where its prompts may lie beside it."""
+    try:
+        return Path(inspect.getfile(type(task))).parent
+    except (TypeError, OSError):
+        return None
+
+
+def _result(done: RunResult, temporary: bool) -> Result:
+    found = done.folder.scores() or {}
+    return Result(
+        scores=[Score(**plain) for plain in found["scores"]],
+        samples=sample_table(done.folder),
+        failed=found["counts"]["failed"],
+        errors=dict(found["errors"]),
+        manifest=done.manifest.model_dump(mode="json"),
+        path=None if temporary else done.folder.path,
+    )
+
+
+def sample_table(folder: RunFolder) -> pd.DataFrame:
+    """A run's samples, one row each, in the order of the data."""
+    import pandas as pd
+
+    records, values = folder.records(), folder.per_sample()
+    scores = (folder.scores() or {}).get("scores", [])
+    primary = next((s["metric"] for s in scores if s["primary"]), None)
+    return pd.DataFrame([_row(s, records.get((s["id"], s["prompt_hash"])), values, primary) for s in folder.samples()])
+
+
+def _rationale(response: Response) -> str | None:
+    """What the first of several stages wrote."""
+    first = response.stages[0].generated if len(response.stages) > 1 else None
+    return first.text.strip() if first else None
+
+
+def _row(
+    sample: dict[str, Any], record: Record | None, values: dict[str, dict[str, float]], primary: str | None
+) -> dict[str, Any]:
+    response = record.response if record else None
+    scores = response.scores if response else None
+    own = values.get(sample["id"], {})
+    prediction = max(scores, key=scores.__getitem__) if scores else (response.text if response else None)
+    return {
+        "id": sample["id"],
+        "prediction": None if prediction is None else prediction.strip(),
+        "target": sample["target"],
+        "score": own.get(primary) if primary else None,
+        "rationale": _rationale(response) if response else None,
+        "choice_logprobs": scores,
+        "demonstrations": list(record.demos) if record else [],
+        "images": sample["images"],
+        "group": sample["group"],
+        "error": response.error if response else "not asked yet",
+        "fits": response.fits if response else True,
+        "prompt_hash": sample["prompt_hash"],
+        "values": own,
+    }

@@ -1,0 +1,176 @@
+"""A cell: one run that is planned. Everything about it is decided and checked before a model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+from weakref import WeakKeyDictionary
+
+from kosmos_eval.demos import POOL, DemoChooser, limited, ordered
+from kosmos_eval.errors import PromptError, UsageError
+from kosmos_eval.plan import Asking, needed_demonstrations, plan, request
+from kosmos_eval.prompt import digest
+from kosmos_eval.request import Request
+from kosmos_eval.task import Sample, Task, data_fingerprint
+from kosmos_eval.template import PromptFile, Template
+
+RationaleOrigin = Literal["field", "model", "none"]
+
+_pools: WeakKeyDictionary[Task, dict[int, tuple[list[Sample], bool]]] = WeakKeyDictionary()
+_fingerprints: WeakKeyDictionary[Task, str] = WeakKeyDictionary()
+
+
+def _pool(task: Task, seed: int) -> tuple[list[Sample], bool]:
+    """A task's demonstration candidates under a seed: read once, and no more kept than a chooser looks at."""
+    by_seed = _pools.setdefault(task, {})
+    if seed not in by_seed:
+        samples, same_split = task.demonstration_pool()
+        by_seed[seed] = ordered(samples, seed, "demos", POOL), same_split
+    return by_seed[seed]
+
+
+def _fingerprint(task: Task) -> str:
+    if task not in _fingerprints:
+        _fingerprints[task] = data_fingerprint(task.samples)
+    return _fingerprints[task]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A task, a prompt, shots, a sampler, a seed and a limit."""
+
+    task: Task
+    prompt: str
+    template: Template
+    plain_demo: str | None
+    """The demonstration of the `standard` prompt, for demonstrations that show no rationale."""
+    shots: int = 0
+    demos: str = "fixed"
+    seed: int = 0
+    limit: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        task: Task,
+        prompts: PromptFile,
+        prompt: str,
+        *,
+        shots: int = 0,
+        demos: str = "fixed",
+        seed: int = 0,
+        limit: int | None = None,
+    ) -> Cell:
+        """A checked cell. Raises UsageError or PromptError for whatever cannot be run."""
+        standard = prompts.templates.get("standard")
+        plain = standard.demo if standard else None
+        cell = cls(task, prompt, prompts[prompt], plain, shots, demos, seed, limit)
+        cell._check()
+        return cell
+
+    @property
+    def title(self) -> str:
+        return f"{self.task.name} {self.prompt} {self.shots}-shot"
+
+    @cached_property
+    def samples(self) -> list[Sample]:
+        return limited(self.task.samples, self.limit, self.seed)
+
+    @cached_property
+    def chooser(self) -> DemoChooser:
+        if not self.shots and not self.template.zero_shot_text_demos:
+            return DemoChooser((), self.demos, 0, self.seed)
+        return DemoChooser(_pool(self.task, self.seed)[0], self.demos, self.shots, self.seed)
+
+    @property
+    def demos_same_split(self) -> bool:
+        """Whether demonstrations come from the evaluated split, for want of another."""
+        return bool(self.shots) and _pool(self.task, self.seed)[1]
+
+    @property
+    def data_fingerprint(self) -> str:
+        return _fingerprint(self.task)
+
+    @property
+    def prompt_hash(self) -> str:
+        """Of the text this cell's prompts are made from."""
+        return digest([self.template.hash, self.plain_demo if self.shots else None])
+
+    def asking(self, rationales: Mapping[str, str] | None) -> Asking:
+        """How its samples are asked, given the rationales that its demonstrations show."""
+        return Asking(
+            self.task.name,
+            self.prompt,
+            self.template,
+            self.task.answers,
+            self.chooser,
+            self.plain_demo if self.plain_demo is not None else self.template.demo,
+            rationales,
+        )
+
+    def plan(self, rationales: Mapping[str, str] | None) -> Iterator[tuple[Request, tuple[str, ...]]]:
+        return plan(self.samples, self.asking(rationales))
+
+    @cached_property
+    def rationale_demos(self) -> list[Sample]:
+        """The demonstrations that show a rationale, whoever writes it."""
+        if not self.shots or self.template.rationale_name is None or self.template.rationale == "none":
+            return []
+        return needed_demonstrations(self.samples, self.asking(None))
+
+    @cached_property
+    def rationale_origin(self) -> RationaleOrigin | None:
+        """Where its demonstrations' rationales come from; None where the prompt shows none, or there are no shots."""
+        if not self.shots or self.template.rationale_name is None:
+            return None
+        source = self.template.rationale
+        if source != "auto":
+            return source
+        return "field" if all(self._field_rationale(d) is not None for d in self.rationale_demos) else "model"
+
+    def field_rationales(self) -> dict[str, str]:
+        """The rationales that the data holds, by sample id. Raises PromptError where one is wanting."""
+        found: dict[str, str] = {}
+        for demo in self.rationale_demos:
+            rationale = self._field_rationale(demo)
+            if rationale is None:
+                name = self.template.rationale_name
+                raise PromptError(
+                    f"{self.title}: demonstration {demo.id!r} has no field {name!r}; use 'rationale: model'"
+                )
+            found[demo.id] = rationale
+        return found
+
+    def _field_rationale(self, sample: Sample) -> str | None:
+        value = sample.fields.get(str(self.template.rationale_name))
+        return None if value is None else str(value)
+
+    def _check(self) -> None:
+        if self.shots < 0:
+            raise UsageError(f"--shots {self.shots}: not a number of demonstrations")
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"--limit {self.limit}: ask for one sample at least")
+        if self.template.rationale_from == "shuffled":
+            raise PromptError(f"{self.title}: 'rationale_from: shuffled' is not available yet")
+        if self.shots and self.rationale_origin == "none" and self.plain_demo is None:
+            raise PromptError(
+                f"{self.title}: 'rationale: none' shows the demonstration of 'standard', which is not there"
+            )
+        self._check_shots()
+        if self.rationale_origin == "field":
+            self.field_rationales()
+        first = self.samples[0]
+        shown = {demo.id: "" for demo in self.chooser.choose(first)}
+        request(first, self.asking(shown if self.rationale_origin in ("field", "model") else None))
+
+    def _check_shots(self) -> None:
+        """Finds a sample that has too few demonstrations now, not hours later. Which are free does not depend on the
+        sampler, and `fixed` tells at the least cost."""
+        if not self.shots:
+            return
+        DemoChooser((), self.demos, 0, self.seed)  # the sampler's name
+        chooser = DemoChooser(_pool(self.task, self.seed)[0], "fixed", self.shots, self.seed)
+        for sample in self.samples:
+            chooser.choose(sample)

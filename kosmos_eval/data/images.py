@@ -1,0 +1,113 @@
+"""Pictures: references that are cheap to make, and their decoding when pixels are needed."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kosmos_eval.data.files import checked_text
+from kosmos_eval.errors import DataError, ImageError
+from kosmos_eval.prompt import Image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
+MAX_PIXELS = 64_000_000
+"""The largest photographs of the six benchmarks (VizWiz) have under 20 million pixels. More is taken for a bomb."""
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+"""Formats that are decoded. Pillow knows more, some of which start other programs (EPS)."""
+
+_OUTSIDE = re.compile(r"^/|//|\\|\0|(^|/)[A-Za-z]:")
+"""An absolute path, also after a folder that a reader put before it, or what is one on Windows."""
+
+_RECORD = re.compile(r"(?P<array>[A-Za-z_]\w*)/(?P<row>\d{1,9})")
+
+
+def ref(data: Path, name: str, record: str | None = None) -> Image:
+    """An image inside a data folder, by its path relative to it. Looks at no file: that is `load`'s and `data check`'s.
+
+    Raises DataError for a name that leads out of the folder; names come from data files, which are not trusted.
+    """
+    if not name or _OUTSIDE.search(name) or ".." in name.split("/"):
+        raise DataError(f"{data}: image name {name[:100]!r} does not lie inside the data folder")
+    if not name.isascii():
+        checked_text(name, f"{data}: image name")
+    return Image(name, data / name, record)
+
+
+def load(image: Image) -> PILImage:
+    """The picture in RGB, decoded and independent of its file.
+
+    This is `PIL.Image.open(path).convert("RGB")`, as in the evaluation code of KOSMOS-2's authors: the first frame,
+    the alpha channel dropped (not blended), EXIF orientation ignored.
+    """
+    if image.pil is not None:
+        return image.pil.convert("RGB")
+    if image.path is None:
+        raise ImageError(f"image {image.name!r} has neither a file nor pixels")
+    if image.record is not None:
+        return _load_record(image.path, image.record)
+    return _load_file(image.path)
+
+
+def _load_file(path: Path) -> PILImage:
+    import PIL.Image
+
+    _check_regular(path)
+    try:
+        with PIL.Image.open(path, formats=FORMATS) as picture:
+            _check_size(path, *picture.size)
+            return picture.convert("RGB")
+    except ImageError:
+        raise
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
+        raise ImageError(f"{path}: the image is larger than {MAX_PIXELS} pixels; is it what it should be?") from None
+    except PIL.UnidentifiedImageError:
+        raise ImageError(f"{path}: not an image ({', '.join(FORMATS)}); fetch the file again") from None
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
+        reason = " ".join(str(error).split())[:120]
+        raise ImageError(f"{path}: the image is truncated or corrupt ({reason}); fetch the file again") from None
+
+
+def _load_record(path: Path, record: str) -> PILImage:
+    """Row `n` of an array of grey or RGB pictures in an .npz: `image/3`."""
+    import PIL.Image
+
+    from kosmos_eval.data.npz import read_array
+
+    match = _RECORD.fullmatch(record)
+    if match is None:
+        raise ImageError(f"{path}: no record {record!r}; records are written like 'image/3'")
+    _check_regular(path)
+    try:
+        array = read_array(path, match["array"])
+    except DataError as error:
+        raise ImageError(str(error)) from None
+    row = int(match["row"])
+    grey_or_rgb = array.ndim == 3 or (array.ndim == 4 and array.shape[3] == 3)
+    if array.dtype != "uint8" or not grey_or_rgb or 0 in array.shape:
+        raise ImageError(f"{path}: array {match['array']!r} is {array.dtype} {array.shape}, not pictures in uint8")
+    if row >= len(array):
+        raise ImageError(f"{path}: no record {record!r}; the array has {len(array)} pictures")
+    _check_size(path, array.shape[2], array.shape[1])
+    return PIL.Image.fromarray(array[row]).convert("RGB")
+
+
+def _check_regular(path: Path) -> None:
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such image file; `kosmos-eval data check` lists what is missing") from None
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    if not stat.S_ISREG(mode):
+        raise ImageError(f"{path}: is not a file")
+
+
+def _check_size(path: Path, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{path}: {width}x{height} pixels, more than the {MAX_PIXELS} an image may have")

@@ -1,0 +1,74 @@
+"""The mini suite on disk: made once, whole or not at all, and marked as what it is."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from kosmos_eval.data.mini.files import Layout
+from kosmos_eval.data.mini.frozen import FROZEN
+from kosmos_eval.data.mini.seeding import MINI_VERSION
+from kosmos_eval.errors import DataError, nearest
+
+MARKER = "KOSMOS_EVAL_MINI.json"
+MINI_TASKS = ("rendered_sst2", "hateful_memes", "vqav2", "flickr30k", "vizwiz", "raven_iq")
+
+
+def cache_root() -> Path:
+    """Where generated data goes: `$KOSMOS_EVAL_CACHE`, or `~/.cache/kosmos-eval`."""
+    named = os.environ.get("KOSMOS_EVAL_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "kosmos-eval"
+
+
+def ensure_mini(task: str, cache_dir: Path | None = None) -> Path:
+    """The folder of a task's mini benchmark, generated on first use."""
+    if task not in MINI_TASKS:
+        raise DataError(f"the mini suite has no task {task!r}{nearest(task, MINI_TASKS)}")
+    suite = (cache_dir or cache_root()) / f"mini-v{MINI_VERSION}"
+    folder = suite / task
+    if (folder / MARKER).is_file():
+        return folder
+    if folder.exists():
+        raise DataError(f"{folder}: exists but has no {MARKER}; it is not whole, remove it")
+    try:
+        suite.mkdir(parents=True, exist_ok=True)
+        _generate(task, suite, folder)
+    except OSError as error:
+        raise DataError(f"{folder}: the mini suite cannot be written ({error.strerror or error})") from error
+    return folder
+
+
+def _generate(task: str, suite: Path, folder: Path) -> None:
+    """Write into a neighbour folder and rename it: no reader ever sees half a benchmark, however many of us write."""
+    draft = Path(tempfile.mkdtemp(prefix=f".{task}-", dir=suite))
+    try:
+        layout = Layout(draft)
+        counts: dict[str, int] = importlib.import_module(f"kosmos_eval.data.mini.{task}").write(layout)
+        (draft / MARKER).write_text(json.dumps(_marker(task, layout, counts), indent=2) + "\n", encoding="utf-8")
+        draft.chmod(0o755)
+        try:
+            draft.rename(folder)
+        except OSError:
+            if not (folder / MARKER).is_file():  # else another process was first, with the same content
+                raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _marker(task: str, layout: Layout, counts: dict[str, int]) -> dict[str, Any]:
+    """What makes every result made from this folder say `mini`, and which mini it was."""
+    return {
+        "suite": "mini",
+        "version": MINI_VERSION,
+        "task": task,
+        "seed": f"mini:{MINI_VERSION}:{task}",
+        "content_hash": layout.content_hash,
+        "pixel_hash": layout.pixel_hash,
+        "frozen": FROZEN[task] == layout.content_hash,
+        "counts": counts,
+    }

@@ -1,0 +1,1 @@
+"""Readers of official layouts that several tasks share."""

@@ -1,0 +1,238 @@
+"""The engine: a stream of requests to a stream of responses.
+
+A window of requests is worked on in rounds. A round takes every row whose stage starts on a sequence of its own, finds
+what these share (`tree`), and walks it depth first. Scoring rows are run packed behind the path they share. Writing
+rows are prefilled into slots and written together; where their next stage continues, it continues in the slot. Rows
+whose next stage starts afresh wait for the next round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby, islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from kosmos_eval.engine.attention import Piece
+from kosmos_eval.engine.cache import SlotCache
+from kosmos_eval.engine.choices import Branch, lay_out
+from kosmos_eval.engine.decoding import Batch, write_greedily, write_with_beams
+from kosmos_eval.engine.images import ImageStore, ImageTable
+from kosmos_eval.engine.keys import common, sequence
+from kosmos_eval.engine.limits import Limits, check_length
+from kosmos_eval.engine.rows import Row
+from kosmos_eval.engine.runner import Runner
+from kosmos_eval.engine.tree import build, meeting
+from kosmos_eval.errors import KosmosEvalError, RequestTooLongError
+from kosmos_eval.kosmos.model import Kosmos
+from kosmos_eval.kosmos.processor import Processor
+from kosmos_eval.prompt import Image, Text, Tokens
+from kosmos_eval.request import ChoiceScore, Request, Response, Score, StageResult, assemble, images_of
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
+
+class Engine:
+    """Runs requests on a Kosmos network. `limits` say how much is done at once; they do not change what is said."""
+
+    def __init__(
+        self, network: Kosmos, processor: Processor, load: Callable[[Image], PILImage], limits: Limits | None = None
+    ) -> None:
+        self.processor = processor
+        self.limits = limits or Limits()
+        self.runner = Runner(network)
+        self.images = ImageStore(network, load, processor.preprocessing, self.limits.image_bytes)
+
+    @torch.inference_mode()
+    def run(self, requests: Iterable[Request]) -> Iterator[tuple[int, Response]]:
+        """Answers come as they are ready, each with its request's place in the stream. A bad request is answered by an
+        error and stops no other."""
+        numbered = enumerate(requests)
+        while window := list(islice(numbered, self.limits.window)):
+            table = ImageTable(self.images)
+            self.runner.begin(table)
+            yield from self._window([Row(i, request) for i, request in window], table)
+
+    def _window(self, rows: list[Row], table: ImageTable) -> Iterator[tuple[int, Response]]:
+        while rows:
+            ready = [row for row in rows if self._prepare(row, table)]
+            yield from ((row.index, row.response()) for row in rows if row.failure)
+            rows = []
+            for row in self._round(ready, table):
+                if row.done or row.failure:
+                    yield row.index, row.response()
+                else:
+                    rows.append(row)
+
+    def _prepare(self, row: Row, table: ImageTable) -> bool:
+        """Encodes the stage at hand; False, with the failure noted, if the request cannot be run."""
+        before = row.sequence.keys[: row.cached]
+        try:
+            if row.stage == 0:
+                check_length(row.request, self.processor)
+                for image in images_of(row.request):
+                    table.number(image)  # a picture that cannot be read is known before anything is computed
+            self._encode(row, table)
+        except KosmosEvalError as error:
+            row.failure, row.fits = str(error), not isinstance(error, RequestTooLongError)
+            return False
+        # What a stop string cut off the text has keys and values, but is no part of the sequence any more.
+        row.cached = min(common(before, row.sequence.keys), row.trunk - 1)
+        return True
+
+    def _encode(self, row: Row, table: ImageTable) -> None:
+        """Gives the row the sequence of its stage, and the tree of its choices."""
+        segments = assemble(row.request, row.stage, row.outputs)
+        encode = self.processor.encode
+        row.sequence = sequence(encode(segments), table)
+        row.choices = None
+        act = row.now.act
+        if isinstance(act, Score):
+            branches = []
+            for choice in act.choices:
+                before = [*segments, *choice.segments]
+                target = Text(choice.target) if choice.target_ids is None else Tokens(choice.target_ids)
+                context, whole = (sequence(encode(s), table).keys for s in (before, [*before, target]))
+                scored_from = common(context, whole)
+                if scored_from == len(whole):
+                    raise KosmosEvalError(f"request {row.request.id!r}: choice {choice.name!r} adds no token")
+                branches.append(Branch(choice.name, whole, scored_from))
+            row.choices = lay_out(branches)
+
+    # One round: rows whose stage starts on a sequence of its own.
+
+    def _round(self, rows: list[Row], table: ImageTable) -> Iterator[Row]:
+        """Rows come back with one stage done, or more where stages continue in their slots."""
+        if not rows:
+            return
+        for beams, group in groupby(sorted(rows, key=lambda r: (r.beams, r.index)), key=lambda r: r.beams):
+            members = list(group)
+            order = []
+            for leaf, node in build([r.sequence.keys[: r.trunk] for r in members]).walk():
+                members[leaf].node, members[leaf].cached = node, node.end
+                order.append(members[leaf])
+            for chunk in self._batches(order, beams) if beams else self._packs(order):
+                if beams:
+                    self._write(chunk, table)
+                else:
+                    self._score(chunk, None)
+                yield from chunk
+
+    def _packs(self, rows: list[Row]) -> Iterator[list[Row]]:
+        """Scoring rows on one node, up to the token budget of a pass."""
+        pack: list[Row] = []
+        size = 0
+        for row in rows:
+            new = row.trunk - row.cached + (len(row.choices.keys) if row.choices else 0)
+            if pack and (row.node is not pack[0].node or size + new > self.limits.pass_tokens):
+                yield pack
+                pack, size = [], 0
+            pack.append(row)
+            size += new
+        if pack:
+            yield pack
+
+    def _batches(self, rows: list[Row], beams: int) -> Iterator[list[Row]]:
+        """Writing rows, depth first, up to the number that is written together."""
+        width = max(1, self.limits.rows // beams)
+        for i in range(0, len(rows), width):
+            yield rows[i : i + width]
+
+    # Passes over several rows.
+
+    def _pass(self, rows: list[Row], slots: SlotCache | None) -> torch.Tensor:
+        """Runs what is new of rows (the rest of their trunks, their choices) behind the path and their own past.
+
+        Returns the hidden states of the positions whose logits are read, row by row.
+        """
+        assert rows[0].node is not None
+        self.runner.go_to(rows[0].node)
+        pieces, keys, places, wanted, start = [], [], [], [], 0
+        for row in rows:
+            assert row.node is not None
+            path, chain, tree = row.node.end, row.trunk - row.cached, row.choices
+            piece = Piece(path, row.cached - path, chain, chain + (len(tree.keys) if tree else 0))
+            if tree and tree.keys:
+                piece.sees = torch.from_numpy(tree.sees())
+            if slots is not None:
+                piece.slot, piece.keep_at = row.slot, row.cached - row.shared
+            pieces.append(piece)
+            keys.append(row.sequence.keys[row.cached : row.trunk])
+            places.append(np.arange(row.cached, row.trunk))
+            if tree:
+                keys.append(np.array(tree.keys, dtype=np.int64))
+                places.append(tree.places())
+            wanted += [start + chain - 1 + node for node in (tree.wanted() if tree else [0])]
+            start += piece.new
+        hidden = self.runner.packed(pieces, np.concatenate(keys), np.concatenate(places), slots)
+        return hidden[torch.tensor(wanted, device=hidden.device)]
+
+    def _score(self, rows: list[Row], slots: SlotCache | None) -> None:
+        """Scores the choices of rows in one pass."""
+        logprobs = self.runner.logits(self._pass(rows, slots)).log_softmax(dim=-1)
+        start = 0
+        for row in rows:
+            assert row.choices is not None
+            line = {node: start + i for i, node in enumerate(row.choices.wanted())}
+            start += len(line)
+            scores = []
+            for name, reads in zip(row.choices.names, row.choices.reads, strict=True):
+                at = torch.tensor([[line[node], token] for node, token in reads], device=logprobs.device)
+                scores.append(ChoiceScore(name, float(logprobs[at[:, 0], at[:, 1]].double().sum()), len(reads)))
+            row.finish_stage(StageResult(row.now.name, choices=tuple(scores)))
+
+    # Batches that write.
+
+    def _write(self, rows: list[Row], table: ImageTable) -> None:
+        """Prefills rows into slots, writes, and goes on with the stages that continue there."""
+        first, last = rows[0].node, rows[-1].node
+        assert first is not None
+        assert last is not None
+        node = meeting(first, last)  # rows come depth first, so all lie below where the first and the last meet
+        longest = max(r.trunk for r in rows) - node.end
+        batch = Batch(list(rows), self.runner.slots(len(rows), longest + self.limits.slack))
+        for place, row in enumerate(rows):
+            row.slot, row.shared = place, node.end
+        logits = torch.cat([self._prefill(pack, batch.slots) for pack in self._packs(rows)])
+        for row in rows:
+            row.node = node
+        self._decode(batch, len(rows), logits)
+        while going := [r for r in rows if r.goes_on and self._prepare(r, table)]:
+            self._continue(going, batch)
+
+    def _prefill(self, rows: list[Row], slots: SlotCache) -> torch.Tensor:
+        """Computes rows behind their node; all that lies beyond their batch's shared path is kept in their slots."""
+        node = rows[0].node
+        assert node is not None
+        self.runner.go_to(node)
+        for row in rows:
+            self.runner.copy_path(row.shared, node.end, slots, row.slot)
+        logits = self.runner.logits(self._pass(rows, slots))
+        for row in rows:
+            row.cached = row.trunk
+        return logits
+
+    def _decode(self, batch: Batch, active: int, logits: torch.Tensor) -> None:
+        write = write_with_beams if batch.rows[0].beams > 1 else write_greedily
+        write(self.runner, batch, active, logits, self.processor.tokenizer)
+
+    def _continue(self, rows: list[Row], batch: Batch) -> None:
+        """One more stage of rows that lie in slots."""
+        batch.slots.reserve(max(r.trunk - r.shared for r in rows) + self.limits.slack)
+        for beams, group in groupby(sorted(rows, key=lambda r: (r.beams, r.index)), key=lambda r: r.beams):
+            members = list(group)
+            if beams:
+                batch.bring_forward(members)
+            outcomes = []
+            for pack in self._packs(members):
+                if beams:
+                    outcomes.append(self.runner.logits(self._pass(pack, batch.slots)))
+                else:
+                    self._score(pack, batch.slots)
+            if beams:
+                for row in members:
+                    row.cached = row.trunk
+                self._decode(batch, len(members), torch.cat(outcomes))

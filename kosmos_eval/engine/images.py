@@ -1,0 +1,95 @@
+"""Image tokens, computed once for each picture: by the content of its pixels, whatever file it came from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from kosmos_eval.prompt import Image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PILImage
+
+    from kosmos_eval.kosmos.model import Kosmos
+
+BATCH = 16
+"""Pictures per pass of the vision tower: enough for its matrices, small enough for a laptop."""
+
+
+class ImageStore:
+    """Image tokens by content (128 bits of the pixels); bounded in bytes, the least used given up first."""
+
+    def __init__(
+        self, network: Kosmos, load: Callable[[Image], PILImage], preprocess: Callable[[PILImage], Tensor], limit: int
+    ) -> None:
+        self.network, self.load, self.preprocess, self.limit = network, load, preprocess, limit
+        self._embeds: OrderedDict[bytes, Tensor] = OrderedDict()
+        self._content: dict[tuple[str, str | None, int | str], bytes] = {}
+        self._bytes = 0
+        self.encoded = 0
+        """Pictures that went through the vision tower so far."""
+
+    def content(self, image: Image) -> tuple[bytes, Tensor | None]:
+        """The content key of a picture, and its pixels if they had to be read and have no tokens yet."""
+        source = (image.name, image.record, id(image.pil) if image.pil is not None else str(image.path))
+        key = self._content.get(source)
+        if key is not None and key in self._embeds:
+            return key, None
+        pixels = self.preprocess(self.load(image))
+        key = hashlib.blake2b(pixels.numpy().tobytes(), digest_size=16).digest()
+        if image.pil is None:  # the id of a picture in memory may come again for another one
+            self._content[source] = key
+        return key, None if key in self._embeds else pixels
+
+    def embed(self, pixels: dict[bytes, Tensor]) -> None:
+        """Runs the vision tower and the resampler over pictures that have no tokens yet."""
+        keys = list(pixels)
+        for i in range(0, len(keys), BATCH):
+            batch = torch.stack([pixels[k] for k in keys[i : i + BATCH]])
+            tokens = self.network.encode_images(batch.to(self.network.device, self.network.dtype))
+            self.encoded += len(batch)
+            for key, embeds in zip(keys[i : i + BATCH], tokens, strict=True):
+                self._embeds[key] = embeds.clone()
+                self._bytes += embeds.nbytes
+
+    def gather(self, keys: list[bytes]) -> Tensor:
+        """(pictures, image tokens, width) in the order of `keys`; then forgets what exceeds the limit."""
+        tokens = torch.stack([self._embeds[k] for k in keys])
+        for k in keys:
+            self._embeds.move_to_end(k)
+        while self._bytes > self.limit and len(self._embeds) > 1:
+            self._bytes -= self._embeds.popitem(last=False)[1].nbytes
+        return tokens
+
+
+class ImageTable:
+    """The pictures of one window, numbered by content in the order in which they are first met."""
+
+    def __init__(self, store: ImageStore) -> None:
+        self.store = store
+        self._numbers: dict[bytes, int] = {}
+        self._pixels: dict[bytes, Tensor] = {}
+        self._gathered = 0
+        self._rows: Tensor | None = None
+
+    def number(self, image: Image) -> int:
+        """The picture's number. Raises ImageError if it cannot be read."""
+        key, pixels = self.store.content(image)
+        if pixels is not None:
+            self._pixels.setdefault(key, pixels)
+        return self._numbers.setdefault(key, len(self._numbers))
+
+    def rows(self) -> Tensor | None:
+        """(pictures * image tokens, width): the image tokens of the window, where a slot's key points."""
+        if len(self._numbers) > self._gathered:
+            self.store.embed(self._pixels)
+            self._pixels = {}
+            new = self.store.gather(list(self._numbers)[self._gathered :]).flatten(0, 1)
+            self._rows = new if self._rows is None else torch.cat([self._rows, new])
+            self._gathered = len(self._numbers)
+        return self._rows

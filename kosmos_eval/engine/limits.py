@@ -1,0 +1,64 @@
+"""How much is done at once, and what does not fit the model at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kosmos_eval.errors import RequestTooLongError
+from kosmos_eval.kosmos.processor import Processor
+from kosmos_eval.prompt import Output
+from kosmos_eval.request import Generate, Generated, Request, Score, Stage, assemble
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes that trade memory for speed; none changes a result beyond rounding.
+
+    window: requests whose common parts are found together; pass_tokens: new positions per pass of the network; rows:
+    texts (or beams) written together; slack: positions added when slots grow; image_bytes: image tokens kept for reuse.
+    """
+
+    window: int = 256
+    pass_tokens: int = 512
+    rows: int = 32
+    slack: int = 64
+    image_bytes: int = 1 << 30
+
+
+def _most_written(request: Request) -> dict[str, Generated]:
+    """Outputs as long as they may become."""
+    return {
+        s.name: Generated("", (0,) * s.act.max_tokens, "length") for s in request.stages if isinstance(s.act, Generate)
+    }
+
+
+def _most_added(stage: Stage, processor: Processor, written: dict[str, Generated]) -> int:
+    """Positions that a stage may add to its sequence, counting texts it quotes at their longest."""
+    quoted = sum(len(written[s.stage].ids) for s in stage.segments if isinstance(s, Output))
+    if isinstance(stage.act, Score):
+        # The tokens of a choice alone, without `<s>`: joining it to its context cannot make them more.
+        longest = max(
+            processor.length([*c.segments]) + len(c.target_ids or processor.tokenizer.encode_text(c.target))
+            for c in stage.act.choices
+        )
+        return quoted + longest
+    return quoted + stage.act.max_tokens
+
+
+def positions_needed(request: Request, processor: Processor) -> int:
+    """Positions of the longest sequence that a request can lead to, every text at its `max_tokens`."""
+    written = _most_written(request)
+    return max(
+        processor.length(assemble(request, k, written)) + _most_added(stage, processor, written)
+        for k, stage in enumerate(request.stages)
+    )
+
+
+def check_length(request: Request, processor: Processor) -> None:
+    """Raises RequestTooLongError for a request that could need more positions than the model has."""
+    needed = positions_needed(request, processor)
+    if needed > processor.positions:
+        raise RequestTooLongError(
+            f"request {request.id!r} may need {needed} positions, the model has {processor.positions}: "
+            "ask for fewer shots or set a smaller max_tokens in the prompt"
+        )

@@ -1,0 +1,72 @@
+"""Rows: one request at one of its stages, with all that the engine knows about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kosmos_eval.engine.choices import ChoiceTree
+from kosmos_eval.engine.keys import Sequence
+from kosmos_eval.engine.tree import Node
+from kosmos_eval.request import Generate, Generated, Request, Response, Stage, StageResult, resumes
+
+_NOTHING = Sequence(np.empty(0, dtype=np.int64), ())
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """One request on its way through its stages.
+
+    `sequence` is what the stage at hand acts on. `cached` of its positions have keys and values: the first `node.end`
+    on the path, the others in `slot`, which begins at position `shared`. `failure` says why there will be no answer.
+    """
+
+    index: int
+    request: Request
+    stage: int = 0
+    sequence: Sequence = _NOTHING
+    choices: ChoiceTree | None = None
+    cached: int = 0
+    slot: int = -1
+    node: Node | None = None
+    shared: int = 0
+    failure: str | None = None
+    fits: bool = True
+    outputs: dict[str, Generated] = field(default_factory=dict)
+    results: list[StageResult] = field(default_factory=list)
+
+    @property
+    def now(self) -> Stage:
+        """The stage at hand."""
+        return self.request.stages[self.stage]
+
+    @property
+    def trunk(self) -> int:
+        """How many positions every continuation of this row begins with."""
+        return self.choices.trunk if self.choices else len(self.sequence)
+
+    @property
+    def beams(self) -> int:
+        """Beams to write with; 0 for a row that scores."""
+        return self.now.act.beams if isinstance(self.now.act, Generate) else 0
+
+    @property
+    def done(self) -> bool:
+        return self.stage == len(self.request.stages)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the stage at hand continues on the keys and values of the one before."""
+        return not self.done and self.stage > 0 and resumes(self.now)
+
+    def response(self) -> Response:
+        """The answer, or why there is none."""
+        return Response(self.request.id, tuple(self.results), self.failure, self.fits)
+
+    def finish_stage(self, result: StageResult) -> None:
+        """Notes a stage's outcome and moves to the next one."""
+        self.results.append(result)
+        if result.generated is not None:
+            self.outputs[result.name] = result.generated
+        self.stage += 1

@@ -1,0 +1,84 @@
+"""The runner: passes of the network over keys, with the path cache as its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kosmos_eval.engine.attention import PackedAttention, Piece
+from kosmos_eval.engine.cache import PathCache, SlotCache
+from kosmos_eval.engine.images import ImageTable
+from kosmos_eval.engine.tree import Node
+from kosmos_eval.kosmos.decoder import Attention
+from kosmos_eval.kosmos.model import Kosmos
+
+
+class Runner:
+    """Runs new positions, and keeps the path to the node at hand computed. `computed` counts positions."""
+
+    def __init__(self, network: Kosmos) -> None:
+        self.network = network
+        self.path = PathCache(network.config.text, network.device, network.dtype)
+        self.computed = 0
+        self._images: ImageTable | None = None
+        self._nodes: list[Node] = []
+
+    def begin(self, images: ImageTable) -> None:
+        """Starts on a window: its pictures, an empty path."""
+        self._images, self._nodes = images, []
+
+    def slots(self, rows: int, length: int) -> SlotCache:
+        return SlotCache(self.network.config.text, rows, length, self.network.device, self.network.dtype)
+
+    def embed(self, keys: Tensor) -> Tensor:
+        """Keys (positions,) to unscaled embeddings (positions, width): words, image tokens where they are negative."""
+        embeds = self.network.decoder.embed_tokens(keys.clamp_min(0))
+        if bool((keys < 0).any()):
+            assert self._images is not None
+            rows = self._images.rows()
+            assert rows is not None
+            places = torch.nonzero(keys < 0)[:, 0]
+            embeds[places] = rows[-1 - keys[places]].to(embeds.dtype)
+        return embeds
+
+    def run(self, keys: Sequence[int] | NDArray[np.int64], places: NDArray[np.int64], attention: Attention) -> Tensor:
+        """Hidden states (positions, width) of new positions at their places in their sequences."""
+        device = self.network.device
+        self.computed += len(keys)
+        embeds = self.embed(torch.as_tensor(np.asarray(keys, dtype=np.int64)).to(device))
+        return self.network.decoder(embeds, torch.from_numpy(places).to(device), attention)
+
+    def packed(
+        self, pieces: list[Piece], keys: NDArray[np.int64], places: NDArray[np.int64], slots: SlotCache | None
+    ) -> Tensor:
+        """One pass over new positions of several rows."""
+        network = self.network
+        attention = PackedAttention(pieces, self.path, slots, device=network.device, dtype=network.dtype)
+        return self.run(keys, places, attention)
+
+    def go_to(self, node: Node) -> None:
+        """Makes the path hold the node: keeps what is common with the node before, computes the rest."""
+        wanted = node.path()
+        held = 0
+        while held < min(len(wanted), len(self._nodes)) and wanted[held] is self._nodes[held]:
+            held += 1
+        self._nodes = self._nodes[:held]
+        for n in wanted[held:]:
+            if n.end > n.start:
+                keys, places = n.keys[n.start :], np.arange(n.start, n.end)
+                self.packed([Piece(path=n.start, own=0, chain=len(keys), new=len(keys))], keys, places, None)
+            self._nodes.append(n)
+
+    def copy_path(self, start: int, end: int, slots: SlotCache, slot: int) -> None:
+        """Copies keys and values of the path's positions [start, end) to the beginning of a slot."""
+        for own, path in ((slots.k, self.path.k), (slots.v, self.path.v)):
+            for layer in range(len(own)):
+                own[layer][slot, :, : end - start] = path[layer][:, start:end]
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(rows, width) -> (rows, vocabulary), float32."""
+        return self.network.decoder.logits(hidden).float()

@@ -1,0 +1,81 @@
+"""Baselines: what could be scored without looking at an image. They read the targets only, never the predictions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from kosmos_eval.metrics.accuracy import chance_of
+from kosmos_eval.metrics.base import PER_CENT, Metric, Prediction, Score, mean_score, undefined
+from kosmos_eval.metrics.vqa import NOTHING_ANSWERED, VqaAccuracy, annotator_answers, best_constant
+
+NO_TARGETS = "no sample has a target"
+
+
+class _Baseline(Metric):
+    """A metric with no value of its own per sample."""
+
+    __slots__ = ()
+
+    def per_sample(self, predictions: Sequence[Prediction]) -> list[Mapping[str, float]]:
+        return [{} for _ in predictions]
+
+
+@dataclass(frozen=True, slots=True)
+class MajorityBaseline(_Baseline):
+    """The share of the most common target: the accuracy of always giving that answer."""
+
+    name: str = "majority"
+
+    def compute(self, predictions: Sequence[Prediction]) -> list[Score]:
+        counts = Counter(str(p.target).strip() for p in predictions if p.target is not None)
+        if not counts:
+            return [undefined(self.name, NO_TARGETS)]
+        return [Score(self.name, PER_CENT * max(counts.values()) / counts.total(), counts.total())]
+
+
+@dataclass(frozen=True, slots=True)
+class ConstantBaseline(_Baseline):
+    """The VQA accuracy of giving one answer to every question.
+
+    Without `answer` it is the answer that scores highest on these very questions (`best_constant`). VizWiz names
+    "unanswerable": 52.12 on its validation questions, above every published few-shot figure of its time.
+    """
+
+    answer: str | None = None
+    name: str = "vqa_constant"
+
+    @classmethod
+    def unanswerable(cls) -> ConstantBaseline:
+        """VizWiz's own constant answer."""
+        return cls(answer="unanswerable", name="constant_unanswerable")
+
+    def compute(self, predictions: Sequence[Prediction]) -> list[Score]:
+        answer = self.answer_for(predictions)
+        if answer is None:
+            return [undefined(self.name, NO_TARGETS)]
+        accuracy = VqaAccuracy()
+        values = (accuracy.of(replace(p, text=answer)) for p in predictions if annotator_answers(p.target))
+        return [mean_score(self.name, [v for v in values if v is not None], absent=NOTHING_ANSWERED)]
+
+    def answer_for(self, predictions: Sequence[Prediction]) -> str | None:
+        """The constant answer: the one given, else the best one for these questions."""
+        return self.answer if self.answer is not None else best_constant([p.target for p in predictions])
+
+
+@dataclass(frozen=True, slots=True)
+class ChanceBaseline(_Baseline):
+    """The accuracy of guessing: the mean of one over the number of choices, `choices` where all have the same."""
+
+    choices: int | None = None
+    name: str = "chance"
+
+    def compute(self, predictions: Sequence[Prediction]) -> list[Score]:
+        if not predictions:
+            return [undefined(self.name, "no samples")]
+        chances = [1.0 / self.choices if self.choices else chance_of(p) for p in predictions]
+        known = [chance for chance in chances if chance is not None]
+        if not known:
+            return [undefined(self.name, "the number of choices is not known", len(predictions))]
+        return [Score(self.name, PER_CENT * sum(known) / len(known), len(known))]

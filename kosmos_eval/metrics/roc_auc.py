@@ -1,0 +1,68 @@
+"""Area under the ROC curve, the headline metric of HatefulMemes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kosmos_eval.metrics.base import PER_CENT, Metric, Prediction, Score, undefined
+
+
+@dataclass(frozen=True, slots=True)
+class RocAuc(Metric):
+    """scikit-learn's ROC AUC of log p(positive) - log p(negative); KOSMOS-1 table 7 and the HatefulMemes rules.
+
+    The difference and the normalised probability of the positive answer order the samples alike, so give the same area.
+    """
+
+    positive: str
+    name: str = "roc_auc"
+
+    def per_sample(self, predictions: Sequence[Prediction]) -> list[Mapping[str, float]]:
+        margins = [self.margin(prediction) for prediction in predictions]
+        return [{} if margin is None else {f"{self.name}_margin": margin} for margin in margins]
+
+    def compute(self, predictions: Sequence[Prediction]) -> list[Score]:
+        answered = [p for p in predictions if p.target is not None and (p.scores or p.text is not None)]
+        margins = [self.margin(prediction) for prediction in answered]
+        known = [margin for margin in margins if margin is not None]
+        labels = [str(prediction.target).strip() == self.positive.strip() for prediction in answered]
+        reason = self._why_undefined(len(answered), len(known), labels)
+        if reason is not None:
+            return [undefined(self.name, reason, len(answered))]
+        from sklearn.metrics import roc_auc_score
+
+        area = float(roc_auc_score(labels, known))
+        error = hanley_mcneil(area, sum(labels), len(labels) - sum(labels))
+        return [Score(self.name, PER_CENT * area, len(labels), stderr=PER_CENT * error)]
+
+    def margin(self, prediction: Prediction) -> float | None:
+        """log p(positive) - log p(the other choice); `None` without exactly these two finite scores."""
+        scores = {choice.strip(): value for choice, value in (prediction.scores or {}).items()}
+        positive = scores.pop(self.positive.strip(), None)
+        if positive is None or len(scores) != 1:
+            return None
+        margin = positive - next(iter(scores.values()))
+        return margin if abs(margin) < float("inf") else None
+
+    def _why_undefined(self, answered: int, known: int, labels: Sequence[bool]) -> str | None:
+        if not answered:
+            return "no prediction with choice scores"
+        if known < answered:
+            return (
+                f"{answered - known} of {answered} predictions lack finite scores"
+                f" of {self.positive!r} and one other choice"
+            )
+        if len(set(labels)) < 2:
+            return f"one class only: all {answered} targets are {'' if labels[0] else 'not '}{self.positive!r}"
+        return None
+
+
+def hanley_mcneil(area: float, positives: int, negatives: int) -> float:
+    """Standard error of an ROC area (Hanley and McNeil 1982, Radiology 143:29-36, equation 1)."""
+    both_above = area / (2 - area)
+    both_below = 2 * area**2 / (1 + area)
+    variance = (
+        area * (1 - area) + (positives - 1) * (both_above - area**2) + (negatives - 1) * (both_below - area**2)
+    ) / (positives * negatives)
+    return max(variance, 0.0) ** 0.5

@@ -1,0 +1,122 @@
+"""The plan: task, template, demonstrations and seed to requests. Pure: no model, no clock, no rank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kosmos_eval.demos import DemoChooser, rank
+from kosmos_eval.errors import PromptError
+from kosmos_eval.prompt import Image, Output, Segment, Text
+from kosmos_eval.request import Act, Choice, Generate, Request, Score, Stage
+from kosmos_eval.task import Sample
+from kosmos_eval.template import CandidateSpec, StageSpec, Template, joined, render
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How samples are asked: everything a request depends on besides the sample itself."""
+
+    task: str
+    prompt: str
+    template: Template
+    answers: tuple[str, ...]
+    chooser: DemoChooser
+    plain_demo: str
+    """The demonstration without a rationale: used where `rationale` is `none`."""
+    rationales: Mapping[str, str] | None = None
+    """Sample id -> rationale, where demonstrations show one (made beforehand; see `rationale_requests`)."""
+
+    @property
+    def where(self) -> str:
+        return f"prompts/{self.task}.yaml: {self.prompt}"
+
+
+def _variables(sample: Sample, asking: Asking) -> dict[str, Any]:
+    return {**sample.fields, "images": len(sample.images)}
+
+
+def demonstration(sample: Sample, asking: Asking, *, images: bool = True) -> list[Segment]:
+    """One demonstration, written with its answer and, where the template shows one, its rationale."""
+    text, variables = asking.template.demo, {**_variables(sample, asking), "answer": sample.answer}
+    name = asking.template.rationale_name
+    if name and asking.rationales is None:
+        text = asking.plain_demo
+    elif name and asking.rationales is not None:
+        variables[name] = asking.rationales[sample.id]
+    right = sample.candidates.get(str(sample.target))
+    segments = render(text, variables, iter(sample.images), right, f"{asking.where}.demo")
+    return segments if images else joined([s for s in segments if not isinstance(s, Image)])
+
+
+def context(sample: Sample, asking: Asking) -> tuple[tuple[Segment, ...], tuple[str, ...]]:
+    """The demonstrations before a sample, concatenated, and their ids."""
+    demos = asking.chooser.choose(sample)
+    written = [demonstration(d, asking) for d in demos]
+    if not demos and asking.template.zero_shot_text_demos:
+        # Flamingo's "zero-shot": two demonstrations without their images.
+        few = DemoChooser(asking.chooser.order, "fixed", asking.template.zero_shot_text_demos, asking.chooser.seed)
+        demos = few.choose(sample)
+        written = [demonstration(d, asking, images=False) for d in demos]
+    between = [Text(asking.template.separator)]
+    segments = joined([s for demo in written for s in (*demo, *between)])
+    return tuple(segments), tuple(d.id for d in demos)
+
+
+def _act(spec: StageSpec, sample: Sample, asking: Asking, variables: Mapping[str, Any], where: str) -> Act:
+    if spec.generate:
+        g = spec.generate
+        return Generate(g.max_tokens, g.beams, g.length_penalty, g.no_repeat_ngram, g.stop)
+    if isinstance(spec.score, CandidateSpec):
+        if not sample.candidates:
+            raise PromptError(f"{where}: scores candidates, but sample {sample.id!r} has none")
+        return Score(
+            tuple(
+                Choice(name, spec.score.target, tuple(render(spec.score.choice, variables, iter(()), image, where)))
+                for name, image in sample.candidates.items()
+            )
+        )
+    if not asking.answers:
+        raise PromptError(f"{where}: scores answers, but task {asking.task!r} lists none")
+    return Score(tuple(Choice(answer, answer) for answer in asking.answers))
+
+
+def stages(sample: Sample, asking: Asking) -> tuple[Stage, ...]:
+    """A sample's stages. A fresh stage that keeps the image and does not place it itself has it at its start."""
+    variables = _variables(sample, asking)
+    built: list[Stage] = []
+    for k, spec in enumerate(asking.template.stages):
+        where = f"{asking.where}.stages.{k}"
+        segments = render(spec.ask, variables, iter(sample.images), None, f"{where}.ask")
+        if k and spec.context == "fresh" and spec.image == "keep" and not any(isinstance(s, Image) for s in segments):
+            segments = [*sample.images, *segments]
+        act = _act(spec, sample, asking, variables, where)
+        name = spec.generate.name if spec.generate else "answer"
+        built.append(Stage(name, tuple(segments), act, spec.context, spec.image))
+        variables[name] = Output(name)
+    return tuple(built)
+
+
+def request(sample: Sample, asking: Asking) -> tuple[Request, tuple[str, ...]]:
+    """One sample's request and the ids of its demonstrations."""
+    segments, demo_ids = context(sample, asking)
+    return Request(sample.id, segments, stages(sample, asking)), demo_ids
+
+
+def plan(samples: Sequence[Sample], asking: Asking) -> Iterator[tuple[Request, tuple[str, ...]]]:
+    """The requests of a run, in the samples' order, each with its demonstration ids."""
+    for sample in samples:
+        yield request(sample, asking)
+
+
+def rationale_requests(samples: Sequence[Sample], asking: Asking) -> Iterator[Request]:
+    """Zero-shot requests of the first stage alone, one per demonstration that needs the model's own rationale."""
+    for sample in samples:
+        yield Request(sample.id, (), stages(sample, asking)[:1])
+
+
+def needed_demonstrations(samples: Sequence[Sample], asking: Asking) -> list[Sample]:
+    """Every sample that serves as a demonstration for one of `samples`, once, in a stable order."""
+    found = {d.id: d for s in samples for d in asking.chooser.choose(s)}
+    return sorted(found.values(), key=lambda d: (rank(asking.chooser.seed, "demos", d.id), d.id))

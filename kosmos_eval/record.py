@@ -1,0 +1,84 @@
+"""One line of a response file: what a model answered to one sample, and what exactly it was asked."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kosmos_eval.request import ChoiceScore, Generated, Response, StageResult
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A stored response. Its key is the sample and the hash of everything that was asked about it."""
+
+    sample_id: str
+    prompt_hash: str
+    demos: tuple[str, ...]
+    response: Response
+    unit: int
+    seconds: float
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.sample_id, self.prompt_hash
+
+    @property
+    def settled(self) -> bool:
+        """Whether asking again could only repeat it: an error may be mended (an image replaced), a lack of room not."""
+        return self.response.error is None or not self.response.fits
+
+    def to_line(self) -> str:
+        """One line of JSON. A response with a log-probability that is no number is stored as a failure."""
+        plain = {
+            "id": self.sample_id,
+            "prompt_hash": self.prompt_hash,
+            "demos": list(self.demos),
+            "stages": [_plain(stage) for stage in self.response.stages],
+            "error": self.response.error,
+            "fits": self.response.fits,
+            "unit": self.unit,
+            "seconds": round(self.seconds, 4),
+        }
+        return json.dumps(plain, ensure_ascii=True, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_line(cls, line: str) -> Record:
+        """Raises ValueError, KeyError or TypeError for a line that is none."""
+        plain = json.loads(line, parse_constant=_refuse)
+        stages = tuple(_stage(stage) for stage in plain["stages"])
+        response = Response(plain["id"], stages, plain["error"], plain["fits"])
+        demos = tuple(plain["demos"])
+        return cls(plain["id"], plain["prompt_hash"], demos, response, plain["unit"], plain["seconds"])
+
+
+def finite(response: Response) -> Response:
+    """The response, or a failure in its place where a log-probability is not a finite number."""
+    for stage in response.stages:
+        for choice in stage.choices:
+            if not math.isfinite(choice.logprob):
+                error = f"the log-probability of {choice.name!r} is {choice.logprob}"
+                return replace(response, stages=(), error=error)
+    return response
+
+
+def _plain(stage: StageResult) -> dict[str, Any]:
+    plain: dict[str, Any] = {"name": stage.name}
+    if stage.generated is not None:
+        g = stage.generated
+        plain |= {"text": g.text, "finish": g.finish, "ids": list(g.ids)}
+    if stage.choices:
+        plain["choices"] = [[c.name, c.logprob, c.tokens] for c in stage.choices]
+    return plain
+
+
+def _stage(plain: dict[str, Any]) -> StageResult:
+    generated = Generated(plain["text"], tuple(plain["ids"]), plain["finish"]) if "text" in plain else None
+    choices = tuple(ChoiceScore(name, float(logprob), tokens) for name, logprob, tokens in plain.get("choices", ()))
+    return StageResult(plain["name"], generated, choices)
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not a number")

@@ -1,0 +1,175 @@
+"""A run's folder: its manifest and append-only responses. Each response is on disk before the next is waited for.
+
+- `run.json`         the manifest
+- `samples.jsonl`    the ids, targets and groups that were asked about: what scoring needs, so that it needs no data
+- `references.json`  the references of the whole split, where a metric counts over them
+- `responses.jsonl`  one line per response, appended
+- `rationales.jsonl` the model's own rationales for demonstrations, likewise
+- `scores.json`, `per_sample.jsonl`  computed from the above, at any time again
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from kosmos_eval.errors import DataError, KosmosEvalError
+from kosmos_eval.manifest import MANIFEST, Manifest, replace_file, write_json
+from kosmos_eval.record import Record
+
+RESPONSES, RATIONALES = "responses.jsonl", "rationales.jsonl"
+SAMPLES, REFERENCES = "samples.jsonl", "references.json"
+SCORES, PER_SAMPLE = "scores.json", "per_sample.jsonl"
+
+Key = tuple[str, str]
+
+
+class RunBusyError(KosmosEvalError):
+    """Another process is writing this run."""
+
+
+class RunFolder:
+    """Reads and writes one run's files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def exists(self) -> bool:
+        return (self.path / MANIFEST).is_file()
+
+    def manifest(self) -> Manifest:
+        return Manifest.read(self.path)
+
+    def records(self, file: str = RESPONSES) -> dict[Key, Record]:
+        """The responses by key; the last one of a key counts. A torn last line, left by a crash, is left out."""
+        found: dict[Key, Record] = {}
+        for record in _read_records(self.path / file):
+            found[record.key] = record
+        return found
+
+    def samples(self) -> list[dict[str, Any]]:
+        """What was asked about, in the order of the data."""
+        return self._jsonl(SAMPLES)
+
+    def write_samples(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        lines = (json.dumps(row, ensure_ascii=True, allow_nan=False, default=str) + "\n" for row in rows)
+        replace_file(self.path / SAMPLES, "".join(lines))
+
+    def references(self) -> dict[str, list[str]] | None:
+        """The split's references by sample id, where some metric counts over them."""
+        path = self.path / REFERENCES
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    def write_references(self, references: Mapping[str, Sequence[str]]) -> None:
+        write_json(self.path / REFERENCES, dict(references))
+
+    def scores(self) -> dict[str, Any] | None:
+        """What `scores.json` says; None before there is one."""
+        path = self.path / SCORES
+        if not path.is_file():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DataError(f"{path}: not readable as JSON ({error})") from None
+
+    def write_scores(self, scores: Mapping[str, Any], per_sample: Iterable[Mapping[str, Any]]) -> None:
+        lines = (json.dumps(row, ensure_ascii=True, allow_nan=False) + "\n" for row in per_sample)
+        replace_file(self.path / PER_SAMPLE, "".join(lines))
+        write_json(self.path / SCORES, scores)
+
+    def per_sample(self) -> dict[str, dict[str, float]]:
+        """The metrics' values by sample id."""
+        return {row["id"]: row["values"] for row in self._jsonl(PER_SAMPLE)}
+
+    def _jsonl(self, file: str) -> list[dict[str, Any]]:
+        path = self.path / file
+        try:
+            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: not readable ({error})") from None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from writing this run; they get RunBusyError. A crash releases it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("a+") as file:
+            _lock(file, self.path)
+            yield
+
+    def appending(self, file: str = RESPONSES) -> Appender:
+        return Appender(self.path / file)
+
+
+class Appender:
+    """Appends records to a response file, each flushed at once; first cuts off what a crash left half-written."""
+
+    def __init__(self, path: Path) -> None:
+        _cut_torn_line(path)
+        self._file = path.open("a", encoding="ascii")
+
+    def __enter__(self) -> Appender:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._file.close()
+
+    def append(self, record: Record) -> None:
+        self._file.write(record.to_line())
+        self._file.flush()
+
+    def sync(self) -> None:
+        """Waits until the operating system has it on the disk: at the end of a work unit."""
+        os.fsync(self._file.fileno())
+
+
+def _read_records(path: Path) -> Iterator[Record]:
+    if not path.is_file():
+        return
+    lines = path.read_bytes().split(b"\n")
+    torn = len(lines) - 1 if lines[-1] else len(lines) - 2
+    for number, line in enumerate(lines):
+        if not line:
+            continue
+        try:
+            yield Record.from_line(line.decode("ascii"))
+        except (ValueError, KeyError, TypeError) as error:
+            if number == torn:
+                return
+            raise DataError(f"{path}, line {number + 1}: not a response ({type(error).__name__}: {error})") from None
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Shortens the file to its last whole record, so that what is appended next starts a line of its own."""
+    if not path.is_file():
+        return
+    data = path.read_bytes()
+    end = data.rfind(b"\n") + 1
+    last = data.rfind(b"\n", 0, max(end - 1, 0)) + 1
+    try:
+        if end:
+            Record.from_line(data[last:end].decode("ascii"))
+    except (ValueError, KeyError, TypeError):
+        end = last
+    if end < len(data):
+        with path.open("r+b") as file:
+            file.truncate(end)
+
+
+def _lock(file: IO[str], folder: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this platform; two writers are then the user's own care
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise RunBusyError(
+            f"{folder}: another process is writing this run; wait for it, or use another --out"
+        ) from None

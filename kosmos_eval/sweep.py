@@ -1,0 +1,57 @@
+"""A sweep: the grid of what is given, planned and checked whole before it starts, then run cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kosmos_eval.cell import Cell
+from kosmos_eval.errors import DataError, KosmosEvalError, PromptError
+from kosmos_eval.models.base import Model
+from kosmos_eval.plugins import prompt_file
+from kosmos_eval.run import Progress, RunResult, run, silent
+from kosmos_eval.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class CellFailure:
+    """A cell that could not be run, and why; the other cells were."""
+
+    cell: Cell
+    error: KosmosEvalError
+
+
+def plan_sweep(
+    tasks: Iterable[Task],
+    prompts: Sequence[str],
+    shots: Sequence[int],
+    *,
+    demos: str = "fixed",
+    seeds: Sequence[int] = (0,),
+    limit: int | None = None,
+    prompts_path: Path | None = None,
+    tasks_dir: Path | None = None,
+) -> list[Cell]:
+    """Every cell of the grid, in order, checked: an unknown name or too few demonstrations are found here."""
+    cells: list[Cell] = []
+    for task in tasks:
+        templates = prompt_file(task.name, prompts_path, tasks_dir)
+        for prompt in prompts:
+            cells.extend(
+                Cell.of(task, templates, prompt, shots=k, demos=demos, seed=seed, limit=limit)
+                for k in shots
+                for seed in seeds
+            )
+    return cells
+
+
+def sweep(
+    cells: Iterable[Cell], model: Model, out: Path, progress: Progress = silent
+) -> Iterator[RunResult | CellFailure]:
+    """Runs the cells in order. One whose data are at fault is reported, and does not stop the next."""
+    for cell in cells:
+        try:
+            yield run(cell, model, out, progress)
+        except (DataError, PromptError) as error:
+            yield CellFailure(cell, error)

@@ -1,0 +1,147 @@
+"""Samples and tasks: what a benchmark is. A task plugin is one small subclass of `Task` beside one YAML of prompts."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from kosmos_eval.errors import DataError, UsageError, nearest
+from kosmos_eval.prompt import Image, digest
+
+if TYPE_CHECKING:
+    from kosmos_eval.metrics import Metric
+
+MARKERS = {"KOSMOS_EVAL_MINI.json": "mini", "KOSMOS_EVAL_RERENDERED.json": "re-rendered"}
+"""Files that say what made a data folder; results made from it carry the label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One item of a benchmark.
+
+    `fields` are the variables its prompts may use; `answer` is what a demonstration shows, with its leading space;
+    `target` is what metrics compare with; `label` stratifies `--limit` and `--demos balanced`; `group` splits a metric
+    (VQA's answer type); `candidates` are images to choose from, by name.
+    """
+
+    id: str
+    images: tuple[Image, ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    target: Any = None
+    answer: str = ""
+    label: str | None = None
+    group: str | None = None
+    candidates: Mapping[str, Image] = field(default_factory=dict)
+
+
+class Task(ABC):
+    """A benchmark: how its official files become samples, its answers and its metrics.
+
+    A subclass states `name`, `splits` (which split is evaluated and which one demonstrations come from), `metrics`, and
+    `answers` if it is scored, and implements `read`.
+    """
+
+    name: ClassVar[str]
+    answers: ClassVar[tuple[str, ...]] = ()
+    splits: ClassVar[Mapping[str, str]] = {"eval": "test", "demos": "train"}
+    metrics: ClassVar[tuple[Metric, ...]] = ()
+    official_counts: ClassVar[Mapping[str, int]] = {}
+    layout: ClassVar[str] = ""
+    """What `data check` says about where the files go."""
+
+    def __init__(self, data: Path, split: str | None = None) -> None:
+        self.data = data
+        if not data.is_dir():
+            raise DataError(f"{data}: no such folder; it should hold the files of {self.name}: {self.layout}")
+        self.split = split or self.default_split()
+
+    @abstractmethod
+    def read(self, data: Path, split: str) -> Iterable[Sample]:
+        """Yields the samples of a split from a folder in the official layout.
+
+        Raises DataError naming the file and the record for anything missing or malformed.
+        """
+
+    def available_splits(self) -> list[str]:
+        """The splits that the data folder holds; a task that can tell overrides this."""
+        return sorted(set(self.splits.values()))
+
+    def expected_counts(self) -> Mapping[str, int]:
+        """What `data check` counts against; a task whose data comes in several editions overrides this."""
+        return self.official_counts
+
+    def default_split(self) -> str:
+        """The split to evaluate; where the data holds one other split only, that one."""
+        there = self.available_splits()
+        wanted = self.splits["eval"]
+        return wanted if wanted in there or len(there) != 1 else there[0]
+
+    def demonstration_split(self) -> str:
+        """The split that demonstrations come from, if it is there."""
+        return self.splits.get("demos", self.split)
+
+    @property
+    def data_label(self) -> str:
+        """`mini`, `re-rendered`, or `local` for files the user brought."""
+        return next((label for marker, label in MARKERS.items() if (self.data / marker).is_file()), "local")
+
+    @cached_property
+    def samples(self) -> list[Sample]:
+        """The samples of the evaluated split, checked, in file order."""
+        return self.load(self.split)
+
+    def load(self, split: str) -> list[Sample]:
+        """Reads and checks a split. Raises UsageError for an unknown one, DataError for what is missing or malformed."""
+        known = self.available_splits()
+        if split not in known and split in self.official_counts:
+            raise DataError(f"{self.data}: split {split!r} of {self.name} is not there; expected {self.layout}")
+        if split not in known:
+            raise UsageError(f"{self.name}: no split {split!r} in {self.data}{nearest(split, known)}")
+        try:
+            samples = list(self.read(self.data, split))
+        except OSError as error:  # a folder that may not be listed, a disk that fails
+            raise DataError(f"{error.filename or self.data}: cannot be read ({error.strerror or error})") from None
+        if not samples:
+            raise DataError(f"{self.data}: split {split!r} of {self.name} has no samples; expected {self.layout}")
+        seen: set[str] = set()
+        for sample in samples:
+            if sample.id in seen:
+                raise DataError(f"{self.data}: split {split!r} of {self.name} has sample id {sample.id!r} twice")
+            seen.add(sample.id)
+        return samples
+
+    def demonstration_pool(self) -> tuple[list[Sample], bool]:
+        """Samples to draw demonstrations from, and whether they are of the evaluated split for want of another."""
+        wanted = self.demonstration_split()
+        if wanted != self.split and wanted in self.available_splits():
+            return require_targets(self, self.load(wanted), wanted), False
+        return require_targets(self, self.samples, self.split), True
+
+
+def require_targets(task: Task, samples: list[Sample], split: str) -> list[Sample]:
+    """The samples, if their answers are known: test splits are published without, and can be predicted but not scored.
+
+    Raises DataError naming the first sample that has none.
+    """
+    for sample in samples:
+        if sample.target is None:
+            raise DataError(
+                f"{task.data}: sample {sample.id!r} of split {split!r} of {task.name} has no published answer: "
+                "it can be predicted, but neither scored nor shown as a demonstration; use another split"
+            )
+    return samples
+
+
+def data_fingerprint(samples: Iterable[Sample]) -> str:
+    """A hash of what was read: ids, targets, fields and image names, in any order; no pixels."""
+    return digest(sorted(json.dumps(_plain(s), sort_keys=True, default=str) for s in samples))
+
+
+def _plain(s: Sample) -> list[Any]:
+    candidates = {name: image.name for name, image in s.candidates.items()}
+    return [s.id, [i.name for i in s.images], dict(s.fields), s.target, s.answer, candidates]
