@@ -152,8 +152,6 @@ class Cell:
             raise UsageError(f"--shots {self.shots}: not a number of demonstrations")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"--limit {self.limit}: ask for one sample at least")
-        if self.template.rationale_from == "shuffled":
-            raise PromptError(f"{self.title}: 'rationale_from: shuffled' is not available yet")
         if self.shots and self.rationale_origin == "none" and self.plain_demo is None:
             raise PromptError(
                 f"{self.title}: 'rationale: none' shows the demonstration of 'standard', which is not there"

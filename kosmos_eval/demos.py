@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Literal, get_args
 
-from kosmos_eval.errors import UsageError
+from kosmos_eval.errors import UsageError, nearest
 from kosmos_eval.task import Sample
 
 Sampler = Literal["fixed", "random", "balanced"]
@@ -52,8 +52,6 @@ class DemoChooser:
 
     def __init__(self, pool: Sequence[Sample], sampler: str, shots: int, seed: int) -> None:
         if sampler not in SAMPLERS:
-            from kosmos_eval.errors import nearest
-
             raise UsageError(f"no demonstration sampler {sampler!r}{nearest(sampler, SAMPLERS)}")
         self.sampler, self.shots, self.seed = sampler, shots, seed
         candidates = ordered(pool, seed, "demos", POOL)
@@ -69,7 +67,7 @@ class DemoChooser:
         images = {i.name for i in query.images}
         chosen: list[Sample] = []
         for s in order:
-            if s.id != query.id and not any(i.name in images for i in s.images):
+            if s != query and not any(i.name in images for i in s.images):  # ids may recur in another split
                 chosen.append(s)
                 if len(chosen) == self.shots:
                     return tuple(chosen)

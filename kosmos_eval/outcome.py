@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -47,7 +48,7 @@ def outcome(folder: RunFolder, metrics: Sequence[Metric]) -> Outcome:
     errors = {row["id"]: _error(answers[row["id"]]) for row in rows if not _answered(answers[row["id"]])}
     unfit = [r for r in answers.values() if r is not None and not r.response.fits]
     told = _told(metrics, folder.references())
-    scores = compute_all(told, predictions)
+    scores = [_defined(score) for score in compute_all(told, predictions)]
     if unfit:
         reason = f"does not fit: {len(unfit)} of {len(rows)} requests ({unfit[0].response.error})"
         scores = [replace(s, value=None, stderr=None, reason=reason) for s in scores]
@@ -55,8 +56,18 @@ def outcome(folder: RunFolder, metrics: Sequence[Metric]) -> Outcome:
         reason = f"{NO_ANSWER}: {next(iter(errors.values()))}"
         scores = [replace(s, value=None, stderr=None, reason=reason) for s in scores]
     counts = Counts(samples=len(rows), answered=len(answered), failed=len(errors), unfit=len(unfit))
-    values = dict(zip([row["id"] for row in answered], per_sample_all(told, predictions), strict=True))
+    each = [{k: v for k, v in row.items() if math.isfinite(v)} for row in per_sample_all(told, predictions)]
+    values = dict(zip([row["id"] for row in answered], each, strict=True))
     return Outcome(tuple(scores), counts, _cut_off(answers.values()), errors, values)
+
+
+def _defined(score: Score) -> Score:
+    """The score, or an undefined one where its value is no finite number: no file holds a NaN."""
+    if score.value is not None and not math.isfinite(score.value):
+        return replace(score, value=None, stderr=None, reason=f"the metric gave {score.value}")
+    if score.stderr is not None and not math.isfinite(score.stderr):
+        return replace(score, stderr=None)
+    return score
 
 
 def _answered(record: Record | None) -> bool:
@@ -84,7 +95,7 @@ def _told(metrics: Sequence[Metric], references: Mapping[str, Sequence[str]] | N
     return list(metrics) if references is None else [metric.with_corpus(references) for metric in metrics]
 
 
-def _cut_off(records: Any) -> dict[str, float]:
+def _cut_off(records: Iterable[Record | None]) -> dict[str, float]:
     texts: Counter[str] = Counter()
     cut: Counter[str] = Counter()
     for record in records:

@@ -56,7 +56,11 @@ def leaderboard(folder: str | Path) -> pd.DataFrame:
 
 
 def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
-    """Writes a table for spreadsheets: a text that one would take for a formula gets a quote before it."""
+    """Writes a table for spreadsheets.
+
+    A text that one would take for a formula gets a quote before it; line breaks, at which some begin a new row, become
+    blanks. Numbers stay numbers.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     safe = frame.copy()
@@ -69,7 +73,10 @@ def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
 
 
 def _neutral(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    flat = value.replace("\r", " ").replace("\n", " ")
+    return f"'{flat}" if value.startswith(_FORMULA) else flat
 
 
 def _read(root: Path) -> tuple[list[_Run], int]:

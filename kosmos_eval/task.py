@@ -96,7 +96,7 @@ class Task(ABC):
         return self.load(self.split)
 
     def load(self, split: str) -> list[Sample]:
-        """Reads and checks a split. Raises UsageError for an unknown one, DataError for what is missing or malformed."""
+        """Reads and checks a split. Raises UsageError for an unknown one, DataError for missing or malformed data."""
         known = self.available_splits()
         if split not in known and split in self.official_counts:
             raise DataError(f"{self.data}: split {split!r} of {self.name} is not there; expected {self.layout}")

@@ -70,7 +70,6 @@ class Template(_Strict):
     demo: str
     stages: tuple[StageSpec, ...] = Field(min_length=1)
     rationale: RationaleSource = "none"
-    rationale_from: Literal["own", "shuffled"] = "own"
     zero_shot_text_demos: Annotated[int, Field(ge=0)] = 0
     separator: str = ""
     source: str = "ours"

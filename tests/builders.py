@@ -84,7 +84,8 @@ def vizwiz(folder: Path) -> Path:
             picture(folder / split / image, k)
             answers = [{"answer": a, "answer_confidence": "maybe"} for a in ANSWERS]
             rows.append({
-                "image": image, "question": f"what is  {k}? ", "answers": answers, "answer_type": "other", "answerable": 1,
+                "image": image, "question": f"what is  {k}? ", "answers": answers,
+                "answer_type": "other", "answerable": 1,
             })  # fmt: skip
         write_json(folder / f"{split}.json", rows)
     return folder

@@ -207,7 +207,8 @@ IQ50: dict[str, tuple[Break, str]] = {
         lambda f: (gone(f / "test/labels.json"), added("test/labels.txt", b"exp-1 is b\n")(f)), "labels.txt: line 1",
     ),
     "a labels line twice": (
-        lambda f: (gone(f / "test/labels.json"), added("test/labels.txt", b"exp-1 b\nexp-1 c\n")(f)), "labels.txt: line 2",
+        lambda f: (gone(f / "test/labels.json"), added("test/labels.txt", b"exp-1 b\nexp-1 c\n")(f)),
+        "labels.txt: line 2",
     ),
     "the first query missing": (at("test/exp-2/query-1.png", gone), "exp-2"),
     "a query missing": (at("test/exp-2/query-2.png", gone), "query-2.png"),

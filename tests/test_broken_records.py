@@ -74,7 +74,7 @@ def test_broken_file(layout: Layout, kind: str, tmp_path: Path) -> None:
         pytest.skip("a file that need not be there")
     path = folder / str(layout.file)
     BYTE_CORRUPTIONS[kind](path)
-    refused(layout, folder, path.name if kind != "a dangling link" else layout.task)
+    refused(layout, folder, path.name if kind != "a dangling link" else str(folder))
 
 
 @by_file

@@ -14,7 +14,6 @@ from reading import by_file, layout_of, opened, read_rows, write_value
 
 from kosmos_eval.errors import KosmosEvalError
 
-
 fuzz = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 json_values = st.recursive(
@@ -23,12 +22,14 @@ json_values = st.recursive(
 
 
 def survives(layout: Layout, folder: Path) -> None:
+    error = None
     try:
         task = opened(layout, folder)
         task.samples  # noqa: B018
         task.demonstration_pool()
-    except KosmosEvalError as error:
-        assert "\n" not in str(error)
+    except KosmosEvalError as caught:
+        error = caught
+    assert "\n" not in str(error)
 
 
 @pytest.fixture(scope="module")

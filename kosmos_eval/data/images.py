@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
 MAX_PIXELS = 64_000_000
-"""The largest photographs of the six benchmarks (VizWiz) have under 20 million pixels. More is taken for a bomb."""
+"""Far more than a photograph of the six benchmarks has; more is taken for a decompression bomb."""
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """Formats that are decoded. Pillow knows more, some of which start other programs (EPS)."""

@@ -59,9 +59,9 @@ class ChoiceTree:
         return sorted({node for reads in self.reads for node, _ in reads})
 
 
-def lay_out(branches: Sequence[Branch]) -> ChoiceTree:
-    """The tree of a request's choices. Its trunk is what all of them share before any token counts."""
-    trunk = min(b.scored_from for b in branches)
+def lay_out(branches: Sequence[Branch], context: int) -> ChoiceTree:
+    """The tree of a request's choices. Its trunk is what all share of their `context` before any token counts."""
+    trunk = min(context, *(b.scored_from for b in branches))
     for b in branches[1:]:
         trunk = min(trunk, common(branches[0].keys, b.keys))
     tree = ChoiceTree(trunk)

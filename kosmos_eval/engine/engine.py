@@ -100,7 +100,7 @@ class Engine:
                 if scored_from == len(whole):
                     raise KosmosEvalError(f"request {row.request.id!r}: choice {choice.name!r} adds no token")
                 branches.append(Branch(choice.name, whole, scored_from))
-            row.choices = lay_out(branches)
+            row.choices = lay_out(branches, len(row.sequence))
 
     # One round: rows whose stage starts on a sequence of its own.
 

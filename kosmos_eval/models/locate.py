@@ -56,7 +56,7 @@ def _download(repo: str, revision: str | None) -> Path:
         return Path(snapshot_download(repo, revision=revision, allow_patterns=list(HUB_FILES)))
     except Exception as error:  # the hub client's errors have no common base
         at = f" --revision {revision}" if revision else ""
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:100]
         raise CheckpointError(
             f"{repo}: no such folder, and not to be had from the hub ({type(error).__name__}: {reason}); where there "
             f"is a network, run `hf download {repo}{at}` first, or give the folder it was downloaded to"

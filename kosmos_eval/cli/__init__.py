@@ -1,0 +1,32 @@
+"""The command line: thin, one library call per command. What is heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import typer
+
+from kosmos_eval.cli.benchmarks import preview, tasks
+from kosmos_eval.cli.board import leaderboard
+from kosmos_eval.cli.data import app as data_app
+from kosmos_eval.cli.run import run
+from kosmos_eval.cli.score import score
+
+app = typer.Typer(
+    name="kosmos-eval",
+    help="Zero- and few-shot evaluation of KOSMOS models, with standard and multimodal chain-of-thought prompts.",
+    epilog="Begin with: kosmos-eval run rendered_sst2 --prompt standard,mcot --limit 64",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(tasks)
+app.command()(preview)
+app.command()(run)
+app.command()(score)
+app.command()(leaderboard)
+app.add_typer(data_app, name="data", help="Check, make and render benchmark data.")
+
+
+def main() -> None:
+    """The entry point of the `kosmos-eval` script."""
+    app()

@@ -1,0 +1,107 @@
+"""What all commands share: options, parsing of lists, and how errors are told."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
+
+import typer
+
+from kosmos_eval.errors import KosmosEvalError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from kosmos_eval.task import Task
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FAULT, INTERRUPTED = 2, 130
+
+Data = Annotated[str, typer.Option(help="`mini` (generated, bundled), or a folder with the official files.")]
+Split = Annotated[str | None, typer.Option(help="Which split is evaluated; each task has its own default.")]
+TasksDir = Annotated[Path | None, typer.Option(help="A folder with task plugins of your own.")]
+Prompts = Annotated[Path | None, typer.Option(help="A prompts YAML, or a folder with <task>.yaml, of your own.")]
+Demos = Annotated[str, typer.Option(help="How demonstrations are chosen: fixed, random or balanced.")]
+Limit = Annotated[int | None, typer.Option(help="So many samples, drawn by the seed, each label in its share.")]
+
+
+def reporting(command: Callable[P, R]) -> Callable[P, R]:
+    """Turns an error a user can mend into one line and exit code 2, an interruption into how to go on and 130."""
+
+    @wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except KosmosEvalError as error:
+            fail(str(error))
+            raise typer.Exit(FAULT) from None
+        except KeyboardInterrupt:
+            fail("interrupted; what was answered is kept: the same command goes on from there", "note")
+            raise typer.Exit(INTERRUPTED) from None
+
+    return wrapper
+
+
+def fail(message: str, kind: str = "error") -> None:
+    """One line on stderr, whatever the message holds."""
+    print(f"{kind}: {printable(' '.join(message.split()))}", file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Text from data or files, with everything out of it that would steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
+
+
+def names(text: str, option: str) -> list[str]:
+    """A comma-separated list, each name once."""
+    found = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not found:
+        raise UsageError(f"{option} {text!r}: give at least one name")
+    return found
+
+
+def numbers(text: str, option: str) -> list[int]:
+    """A comma-separated list of whole numbers, each once."""
+    try:
+        return [int(name) for name in names(text, option)]
+    except ValueError:
+        raise UsageError(f"{option} {text!r}: give whole numbers, separated by commas") from None
+
+
+def load_tasks(wanted: list[str], data: str, split: str | None, tasks_dir: Path | None) -> list[Task]:
+    """Tasks over their data. `all` is every built-in task that has data; one folder for several tasks holds <task>/."""
+    from kosmos_eval.api import load_task
+    from kosmos_eval.plugins import all_tasks, task_class
+
+    if wanted == ["all"]:
+        wanted = _with_data(sorted(all_tasks()), data)
+    for name in wanted:
+        task_class(name, tasks_dir)
+    return [load_task(name, _folder(data, name), split, tasks_dir) for name in dict.fromkeys(wanted)]
+
+
+def _with_data(known: list[str], data: str) -> list[str]:
+    if data == "mini":
+        from kosmos_eval.data.mini import MINI_TASKS
+
+        return [name for name in MINI_TASKS if name in known]
+    if data != "hub":
+        known = [name for name in known if (Path(data) / name).is_dir()]
+        if not known:
+            raise UsageError(f"{data}: `all` looks for a folder per task in it, such as {data}/vqav2; there is none")
+    return known
+
+
+def _folder(data: str, task: str) -> str:
+    return str(Path(data) / task) if data not in ("mini", "hub") and (Path(data) / task).is_dir() else data
+
+
+def console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)

@@ -1,0 +1,85 @@
+"""Rows to padded tensors, and as many rows in a batch as its budget of tokens allows."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kosmos_eval.mini.scripts import TrainingRow, build_row
+from kosmos_eval.mini.skills import SKILLS, Draw, Stock
+from kosmos_eval.mini.tokenizer import IMAGE_TOKENS, PAD
+
+_SHIFTED, _FARTHEST = 0.2, 900
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Padded rows (rows, tokens), and flat lists of (row, position, ...) for the helpers."""
+
+    ids: Tensor
+    index: Tensor
+    weights: Tensor
+    image_rows: Tensor
+    image_places: Tensor
+    images: Tensor
+    here: Tensor
+    ahead: Tensor
+    slots: Tensor
+    scores: Tensor
+
+
+def _flat(rows: Sequence[TrainingRow], name: str, dtype: torch.dtype, device: torch.device) -> Tensor:
+    found = [(number, *entry) for number, row in enumerate(rows) for entry in getattr(row, name)]
+    return torch.tensor(found, dtype=dtype, device=device).reshape(-1, 3)
+
+
+def collate(rows: Sequence[TrainingRow], width: int, device: torch.device, shifts: Sequence[int]) -> Batch:
+    """Pads on the right. A shift moves all of a row but `<s>` to later positions, as if examples had come before."""
+    longest = max(len(row.ids) for row in rows)
+    ids = torch.full((len(rows), longest), PAD)
+    weights = torch.zeros(len(rows), longest)
+    index = torch.arange(longest).repeat(len(rows), 1)
+    for number, (row, shift) in enumerate(zip(rows, shifts, strict=True)):
+        ids[number, : len(row.ids)] = torch.tensor(row.ids)
+        weights[number, : len(row.ids)] = torch.tensor(row.weights)
+        index[number, 1:] += shift
+    pictures = [(number, start, embeds) for number, row in enumerate(rows) for start, embeds in row.pictures]
+    images = torch.stack([p[2] for p in pictures]) if pictures else torch.zeros(0, IMAGE_TOKENS, width)
+    return Batch(
+        ids.to(device), index.to(device), weights.to(device),
+        torch.tensor([p[0] for p in pictures], dtype=torch.long, device=device),
+        torch.tensor([p[1] for p in pictures], dtype=torch.long, device=device),
+        images.to(device),
+        *(_flat(rows, name, torch.long, device) for name in ("here", "ahead", "slots")),
+        _flat(rows, "scores", torch.float32, device),
+    )  # fmt: skip
+
+
+def embed(table: Tensor, batch: Batch) -> Tensor:
+    """Word embeddings (rows, tokens, width) with the pictures' tokens in their places."""
+    embeds = table[batch.ids]
+    if len(batch.images):
+        places = batch.image_places[:, None] + torch.arange(IMAGE_TOKENS, device=embeds.device)
+        embeds = embeds.index_put((batch.image_rows[:, None], places), batch.images.to(embeds.dtype))
+    return embeds
+
+
+def draw_rows(rng: random.Random, stock: Stock, skill: str, longest: int, budget: int) -> list[TrainingRow]:
+    """Rows of one skill, until padding would take them over the budget."""
+    rows: list[TrainingRow] = []
+    width = 0
+    while True:
+        row = build_row(SKILLS[skill](Draw(rng, stock, longest)))
+        width = max(width, len(row.ids))
+        if rows and width * (len(rows) + 1) > budget:
+            return rows
+        rows.append(row)
+
+
+def draw_shifts(rng: random.Random, rows: Sequence[TrainingRow]) -> list[int]:
+    """Mostly none."""
+    return [rng.randrange(_FARTHEST) if rng.random() < _SHIFTED else 0 for _ in rows]

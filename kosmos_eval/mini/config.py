@@ -1,0 +1,99 @@
+"""The recipe's one configuration file, checked: a typo is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kosmos_eval.errors import DataError
+from kosmos_eval.kosmos.config import KosmosConfig, TextConfig, VisionConfig
+from kosmos_eval.mini.tokenizer import IMAGE_TOKENS, build_tokenizer
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkSizes(_Strict):
+    """Widths and depths. Pictures are 224 pixels in patches of 14, and 64 image tokens, as KOSMOS-2 has them."""
+
+    vision_width: int = 192
+    vision_layers: int = 4
+    vision_heads: int = 6
+    text_width: int = 256
+    text_layers: int = 5
+    text_heads: int = 8
+    positions: int = 4096
+
+    def build(self) -> KosmosConfig:
+        """The network's own configuration; the vocabulary is the tokenizer's."""
+        return KosmosConfig(
+            text=TextConfig(
+                vocab_size=build_tokenizer().get_vocab_size(with_added_tokens=True),
+                max_position_embeddings=self.positions, embed_dim=self.text_width, layers=self.text_layers,
+                ffn_dim=4 * self.text_width, attention_heads=self.text_heads,
+            ),
+            vision=VisionConfig(
+                hidden_size=self.vision_width, intermediate_size=4 * self.vision_width,
+                num_hidden_layers=self.vision_layers, num_attention_heads=self.vision_heads,
+            ),
+            latent_query_num=IMAGE_TOKENS,
+        )  # fmt: skip
+
+
+class Schedule(_Strict):
+    """Learning rate over a stage: a rise, a plateau, and a straight fall to nothing over the last part."""
+
+    steps: int = Field(gt=0)
+    lr: float = 1e-3
+    warmup: int = 50
+    fall: float = 0.4
+
+    def at(self, step: int) -> float:
+        """The rate of one step."""
+        rise = min(1.0, (step + 1) / self.warmup)
+        left = (self.steps - step) / (self.fall * self.steps)
+        return self.lr * min(rise, max(0.0, min(1.0, left)))
+
+
+class DenseStage(_Strict):
+    """Pictures of each sort in a batch, and the schedule; `vision_lr` scales the rate of the vision tower."""
+
+    schedule: Schedule
+    mix: dict[str, int]
+    vision_lr: float = 1.0
+
+
+class DecodeStage(_Strict):
+    """The decoder's stage: how many tokens a batch holds, pool sizes, and how often each skill is drawn, over time."""
+
+    schedule: Schedule
+    token_budget: int = 2400
+    pool: int = 2000
+    refresh_every: int = 25
+    refresh: int = 64
+    pointer_weight: float = 0.5
+    first_length: int = 24
+    skills: dict[str, list[tuple[int, float]]]
+
+
+class Recipe(_Strict):
+    """The whole recipe."""
+
+    seed: int = 1
+    network: NetworkSizes = NetworkSizes()
+    patches: DenseStage
+    tokens: DenseStage
+    decode: DecodeStage
+    log_every: int = 20
+    save_minutes: float = 4.0
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Reads the YAML. Raises DataError naming the file and the key."""
+    try:
+        return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, yaml.YAMLError, ValidationError) as error:
+        raise DataError(f"{path}: {error}") from error

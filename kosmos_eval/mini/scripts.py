@@ -1,0 +1,129 @@
+"""What the decoder is trained on: a script of texts and pictures, turned into one sequence of ids with its targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from kosmos_eval.mini.dense_labels import Place
+from kosmos_eval.mini.tokenizer import BOS, EOS, IMAGE_TOKENS, build_tokenizer
+
+_TOKENIZER = build_tokenizer()
+BOI, EOI = (_TOKENIZER.token_to_id(tag) for tag in ("<image>", "</image>"))
+_FIRST_PLACEHOLDER = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A piece of text. `weight` says how much predicting it counts: 0 for what a prompt gives.
+
+    `places` says where the characters after the leading space stand in the picture before; `scores` (by word) what
+    each word says, for the text of an opinion.
+    """
+
+    text: str
+    weight: float = 0.0
+    places: Sequence[Place] | None = None
+    scores: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture by its image tokens (64, width), unscaled."""
+
+    embeds: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """`</s>`."""
+
+    weight: float = 1.0
+
+
+Part = Words | Picture | End
+
+
+@dataclass(slots=True)
+class TrainingRow:
+    """Ids; where pictures start; how much each id counts as a target; and what the helpers are to learn.
+
+    `here` and `ahead` are (position, position of an image token): where the character at a position was read, and
+    where the next one will be; `slots` is (position, slot of the next character); `scores` (position, score of the
+    word that ended before it).
+    """
+
+    ids: list[int] = field(default_factory=lambda: [BOS])
+    weights: list[float] = field(default_factory=lambda: [0.0])
+    pictures: list[tuple[int, Tensor]] = field(default_factory=list)
+    here: list[tuple[int, int]] = field(default_factory=list)
+    ahead: list[tuple[int, int]] = field(default_factory=list)
+    slots: list[tuple[int, int]] = field(default_factory=list)
+    scores: list[tuple[int, float]] = field(default_factory=list)
+
+    def add(self, number: int, weight: float) -> None:
+        self.ids.append(number)
+        self.weights.append(weight)
+
+
+def build_row(parts: Sequence[Part]) -> TrainingRow:
+    """The parts in order after `<s>`; adjacent texts are joined before they are tokenised, as the harness does."""
+    row = TrainingRow()
+    run: list[Words] = []
+    for part in parts:
+        if isinstance(part, Words):
+            run.append(part)
+            continue
+        _add_run(row, run)
+        run = []
+        if isinstance(part, End):
+            row.add(EOS, part.weight)
+        else:
+            row.add(BOI, 0.0)
+            row.pictures.append((len(row.ids), part.embeds))
+            for number in range(IMAGE_TOKENS):
+                row.add(_FIRST_PLACEHOLDER + number, 0.0)
+            row.add(EOI, 0.0)
+    _add_run(row, run)
+    return row
+
+
+def _add_run(row: TrainingRow, run: Sequence[Words]) -> None:
+    """Tokenises a run of texts. Each text starts with a space, or goes on with the word before it."""
+    if not run:
+        return
+    encoded = _TOKENIZER.encode("".join(part.text for part in run), add_special_tokens=False)
+    owner, inside = 0, 0
+    for number, piece in zip(encoded.ids, encoded.tokens, strict=True):
+        while inside >= len(run[owner].text):
+            owner, inside = owner + 1, inside - len(run[owner].text)
+        part = run[owner]
+        row.add(number, part.weight)
+        if part.places is not None:
+            _point(row, part.places, inside - 1, inside + len(piece) - 2)
+        if piece[0] == "▁":
+            _score(row, run, owner, inside)
+        inside += len(piece)
+
+
+def _point(row: TrainingRow, places: Sequence[Place], first: int, last: int) -> None:
+    """The newest token shows characters `first..last`: it was read there, and the token before it had to look there."""
+    if not row.pictures or last >= len(places):
+        return
+    start, position = row.pictures[-1][0], len(row.ids) - 1
+    if last >= 0:
+        row.here.append((position, start + places[last].token))
+    ahead = places[max(first, 0)]
+    row.ahead.append((position - 1, start + ahead.token))
+    row.slots.append((position - 1, ahead.slot))
+
+
+def _score(row: TrainingRow, run: Sequence[Words], owner: int, inside: int) -> None:
+    """The newest token starts a word, so the word before it is whole and can be judged."""
+    if inside == 0 and owner:
+        owner, inside = owner - 1, len(run[owner - 1].text)
+    scores, before = run[owner].scores, run[owner].text[:inside].split()
+    if scores is not None and before and (score := scores.get(before[-1])) is not None:
+        row.scores.append((len(row.ids) - 1, score))

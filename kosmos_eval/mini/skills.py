@@ -1,0 +1,203 @@
+"""The skills: each draws an example and writes it as a script, in the wordings of `prompts/`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from kosmos_eval.data.mini.captions import random_caption
+from kosmos_eval.data.mini.matrices import random_matrix
+from kosmos_eval.data.mini.questions import random_questions
+from kosmos_eval.data.mini.raven_iq import explain
+from kosmos_eval.data.mini.scenes import Scene, describe
+from kosmos_eval.data.mini.seeding import belongs_to_eval
+from kosmos_eval.mini.pages import training_opinion
+from kosmos_eval.mini.pools import Meme, Page, Photo, Pool
+from kosmos_eval.mini.scripts import End, Part, Picture, Words
+from kosmos_eval.mini.sentences import Corpus
+
+DETAIL = Words(" Introduce this picture in detail:")
+SENTIMENT = Words(" Question: what is the sentiment of the opinion? Answer:")
+HATE = Words(" Question: does this picture contain real hate speech? Answer:")
+ANSWER, LANGUAGE = 4.0, 0.08
+"""How much a closed answer counts, and a letter of a text that is only read. A transcript's letter counts 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """What skills draw from."""
+
+    corpus: Corpus
+    scores: dict[str, float]
+    pages: Pool[Page]
+    scenes: Pool[Scene]
+    photos: Pool[Photo]
+    memes: Pool[Meme]
+    panels: dict[tuple[int, int, int, int], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One draw: its random stream, the stock, the longest transcript of the moment."""
+
+    rng: random.Random
+    stock: Stock
+    longest: int
+
+
+Skill = Callable[[Draw], list[Part]]
+
+
+def _answer(text: str) -> Words:
+    return Words(f" {text}", ANSWER)
+
+
+def transcribe(draw: Draw) -> list[Part]:
+    """A page read out; half of those with a verdict go on to it instead of ending."""
+    page, embeds = draw.stock.pages.draw(draw.rng, lambda p: len(p.text) <= draw.longest)
+    return [Picture(embeds), DETAIL, *_reading(page, draw), *_end(page, draw.rng)]
+
+
+def _reading(page: Page, draw: Draw) -> list[Part]:
+    return [Words(f" {page.text}", 1.0, page.places, draw.stock.scores if page.label else None)]
+
+
+def _end(page: Page, rng: random.Random) -> list[Part]:
+    if page.label is None or rng.random() < 0.5:
+        return [End(2.0)]
+    return [SENTIMENT, _answer(page.label), End()]
+
+
+def judge_page(draw: Draw) -> list[Part]:
+    """A page straight to its verdict."""
+    page, embeds = draw.stock.pages.draw(draw.rng, lambda p: p.label is not None and len(p.text) <= draw.longest)
+    return [Picture(embeds), SENTIMENT, _answer(page.label or ""), End()]
+
+
+def judge_text(draw: Draw) -> list[Part]:
+    """An opinion as text, and its verdict."""
+    rng = draw.rng
+    kind = rng.random()
+    if kind < 0.6 and draw.stock.corpus.phrases:
+        found = rng.choice(draw.stock.corpus.phrases)
+        text, label = found.text, found.label
+    elif kind < 0.8:
+        found = rng.choice(draw.stock.corpus.sentences)
+        text, label = found.text, found.label
+    else:
+        opinion = training_opinion(rng)
+        text, label = opinion.text, "positive" if opinion.positive else "negative"
+    words = Words(f" {text}", LANGUAGE, None, draw.stock.scores)
+    opening = [DETAIL] if rng.random() < 0.4 else []
+    return [*opening, words, SENTIMENT, _answer(label), End()]
+
+
+def _asked(rng: random.Random, scene: Scene, count: int) -> list[Part]:
+    parts: list[Part] = []
+    for question in random_questions(rng, scene, count):
+        parts += [Words(f" Question: {question.text} Answer:"), _answer(question.answer)]
+    return parts
+
+
+def ask_scene(draw: Draw) -> list[Part]:
+    """Questions on a scene, now and then after an account of it."""
+    scene, embeds = draw.stock.scenes.draw(draw.rng)
+    told: list[Part] = [DETAIL, Words(f" {describe(scene.objects)}", 1.0)] if draw.rng.random() < 0.2 else []
+    return [Picture(embeds), *told, *_asked(draw.rng, scene, draw.rng.choice((1, 2, 4))), End()]
+
+
+def describe_scene(draw: Draw) -> list[Part]:
+    """The account of a scene that serves as a rationale."""
+    scene, embeds = draw.stock.scenes.draw(draw.rng)
+    return [Picture(embeds), DETAIL, Words(f" {describe(scene.objects)}", 1.0), End()]
+
+
+def caption_scene(draw: Draw) -> list[Part]:
+    """A caption, now and then after an account."""
+    scene, embeds = draw.stock.scenes.draw(draw.rng)
+    told: list[Part] = [DETAIL, Words(f" {describe(scene.objects)}", 1.0)] if draw.rng.random() < 0.15 else []
+    caption = Words(f" {random_caption(draw.rng, scene)}", 1.0)
+    return [Picture(embeds), *told, Words(" An image of"), caption, End()]
+
+
+def ask_photo(draw: Draw) -> list[Part]:
+    """A question on a bad photograph; `unanswerable` where it cannot be read."""
+    photo, embeds = draw.stock.photos.draw(draw.rng)
+    told: list[Part] = []
+    if draw.rng.random() < 0.35:
+        told = [DETAIL, Words(f" {photo.rationale}", 1.0)]
+        if draw.rng.random() < 0.3:
+            return [Picture(embeds), *told, End()]
+    return [Picture(embeds), *told, Words(f" Question: {photo.question} Answer:"), _answer(photo.answer), End()]
+
+
+def _account(meme: Meme) -> list[Part]:
+    """What is pictured, then the text, letter by letter."""
+    before, _, after = meme.rationale.partition(meme.text)
+    return [Words(f" {before.rstrip()}", 1.0), Words(f" {meme.text}", 1.0, meme.places), Words(after, 1.0)]
+
+
+def judge_meme(draw: Draw) -> list[Part]:
+    """A meme: straight to the verdict, by way of an account, the account alone, or from the account as text."""
+    meme, embeds = draw.stock.memes.draw(draw.rng)
+    verdict: list[Part] = [HATE, _answer("yes" if meme.mean else "no"), End()]
+    kind = draw.rng.random()
+    if kind < 0.15:
+        return [Picture(embeds), *verdict]
+    if kind < 0.4:
+        return [Picture(embeds), DETAIL, *_account(meme), *verdict]
+    if kind < 0.6:
+        return [Picture(embeds), DETAIL, *_account(meme), End(2.0)]
+    return [DETAIL, Words(f" {meme.rationale}", LANGUAGE), *verdict]
+
+
+def judge_matrix(draw: Draw) -> list[Part]:
+    """A matrix and a candidate, right half of the time; with or without an account of the panels."""
+    rng = draw.rng
+    side = 2 if rng.random() < 0.7 else 3
+    matrix = random_matrix(rng, side)
+    while belongs_to_eval(matrix.content):
+        matrix = random_matrix(rng, side)
+    right = rng.random() < 0.5
+    wrong = [c for place, c in enumerate(matrix.candidates) if place != matrix.target]
+    candidate = matrix.answer if right else rng.choice(wrong)
+    number = {2: "three", 3: "eight"}[side]
+    parts: list[Part] = [Words(f" Here are {number} images:"), *(Picture(draw.stock.panels[p]) for p in matrix.panels)]
+    if rng.random() < 0.7:
+        parts += [Words(" Introduce these pictures in detail:"), Words(f" {explain(matrix)}", 1.0)]
+        if rng.random() < 0.3:
+            return [*parts, End()]
+    parts += [Words(" The following image is:"), Picture(draw.stock.panels[candidate]), Words(" Is it correct?")]
+    return [*parts, _answer("Yes" if right else "No"), End()]
+
+
+SKILLS: dict[str, Skill] = {
+    "transcribe": transcribe, "judge_page": judge_page, "judge_text": judge_text, "ask_scene": ask_scene,
+    "describe_scene": describe_scene, "caption_scene": caption_scene, "ask_photo": ask_photo, "judge_meme": judge_meme,
+    "judge_matrix": judge_matrix,
+}  # fmt: skip
+_SHOTS = ("judge_page", "ask_scene", "caption_scene", "ask_photo", "judge_meme", "transcribe")
+
+
+def with_shots(draw: Draw) -> list[Part]:
+    """Several examples of one task in a row, as a few-shot prompt has them: each counts."""
+    skill = SKILLS[draw.rng.choice(_SHOTS)]
+    count = draw.rng.choice((2, 2, 3, 3, 5, 5, 9))
+    if skill is transcribe:
+        count = min(count, 3)
+    parts: list[Part] = []
+    made = 0
+    while made < count:
+        example = skill(draw)
+        if made == count - 1:
+            return [*parts, *example]
+        if example[-2:-1] and isinstance(example[0], Picture):
+            parts += [part for part in example if not isinstance(part, End)]
+            made += 1
+    return parts
+
+
+SKILLS["with_shots"] = with_shots

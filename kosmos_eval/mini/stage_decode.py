@@ -1,0 +1,134 @@
+"""The decoder's stage: vision is frozen, pictures are encoded into pools, and skills are drawn by their weights."""
+
+from __future__ import annotations
+
+import random
+
+import torch
+from torch import nn
+
+from kosmos_eval.mini.batches import collate, draw_rows, draw_shifts
+from kosmos_eval.mini.config import DecodeStage
+from kosmos_eval.mini.decoder_init import init_decoder
+from kosmos_eval.mini.losses import Helpers, decoder_loss
+from kosmos_eval.mini.pools import Pool, encode_panels, make_meme, make_photo, make_scene, page_maker
+from kosmos_eval.mini.sentences import Corpus
+from kosmos_eval.mini.skills import Stock
+from kosmos_eval.mini.word_scores import word_scores
+from kosmos_eval.mini.workbench import Workbench, set_rate, step_rng
+
+NAME = "decode"
+_SURE, _GROWTH, _LONGEST, _MEMORY = 0.85, 1.06, 330, 0.8
+CLIP_NORM = 1.0
+
+
+def build_stock(bench: Workbench, stage: DecodeStage, corpus: Corpus, renewals: int) -> Stock:
+    """Pools of encoded pictures as they are after so many renewals."""
+    size, small = stage.pool, max(1, stage.pool // 4)
+    stock = Stock(
+        corpus=corpus,
+        scores=word_scores(corpus.phrases or corpus.sentences),
+        pages=Pool(bench, "pages", size, page_maker(corpus)),
+        scenes=Pool(bench, "scenes", 2 * small, make_scene),
+        photos=Pool(bench, "photos", small, make_photo),
+        memes=Pool(bench, "memes", small, make_meme),
+        panels=encode_panels(bench),
+    )
+    stock.pages.fill(renewals * stage.refresh)
+    for pool in (stock.scenes, stock.photos, stock.memes):
+        pool.fill(renewals * max(1, stage.refresh // 8))  # type: ignore[attr-defined]
+    return stock
+
+
+def renew(stock: Stock, stage: DecodeStage) -> None:
+    """Fresh pictures for the oldest."""
+    stock.pages.renew(stage.refresh)
+    for pool in (stock.scenes, stock.photos, stock.memes):
+        pool.renew(max(1, stage.refresh // 8))  # type: ignore[attr-defined]
+
+
+def skill_weights(stage: DecodeStage, step: int) -> dict[str, float]:
+    """Each skill's weight at a step: that of the last entry that has begun."""
+    found = {}
+    for skill, entries in stage.skills.items():
+        weight = [w for begun, w in entries if begun <= step]
+        if weight and weight[-1] > 0:
+            found[skill] = weight[-1]
+    return found
+
+
+def rescale_images(bench: Workbench, stock: Stock) -> None:
+    """Image tokens times sqrt(width) get unit rms, which is what word embeddings have: else they drown the words."""
+    network = bench.network
+    with torch.no_grad():
+        rms = stock.pages.embeds.float().pow(2).mean().sqrt() * network.decoder.embed_scale
+        network.resampler.out_proj.weight.div_(rms)
+        network.resampler.out_proj.bias.div_(rms)
+
+
+def _longer(longest: float, memory: float, figures: dict[str, float]) -> tuple[float, float]:
+    """The length curriculum: longer texts whenever the shorter ones are read with few mistakes."""
+    memory = _MEMORY * memory + (1 - _MEMORY) * figures["right"]
+    return (min(_LONGEST, longest * _GROWTH), memory) if memory > _SURE else (longest, memory)
+
+
+def train_decode(bench: Workbench, stage: DecodeStage, corpus: Corpus) -> None:
+    """Runs the stage to its end, from where it stopped. Each step takes two skills, half of the budget each."""
+    network = bench.network
+    network.vision.requires_grad_(False)
+    network.resampler.requires_grad_(False)
+    torch.manual_seed(bench.recipe.seed)
+    helpers = Helpers(network.config.text.embed_dim).to(bench.device)
+    fresh = not bench.checkpoint(NAME).is_file()
+    if fresh:
+        init_decoder(network.decoder)
+    parameters = [*network.decoder.parameters(), *helpers.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
+    first, kept = bench.restore(NAME, helpers, optimiser)
+    longest, memory = kept.get("longest", float(stage.first_length)), kept.get("memory", 0.0)
+    stock = build_stock(bench, stage, corpus, first // stage.refresh_every)
+    if fresh:
+        rescale_images(bench, stock)
+        stock = build_stock(bench, stage, corpus, 0)
+    for step in range(first, stage.schedule.steps):
+        if step > first and step % stage.refresh_every == 0:
+            renew(stock, stage)
+        set_rate(optimiser, stage.schedule.at(step))
+        figures = _step(bench, stage, stock, helpers, optimiser, parameters, step, round(longest))
+        if "transcribe" in figures:
+            longest, memory = _longer(longest, memory, figures["transcribe"])
+        if step % bench.recipe.log_every == 0:
+            rounded = {skill: {k: round(v, 4) for k, v in found.items()} for skill, found in figures.items()}
+            bench.log(NAME, step, longest=longest, **rounded)
+        if bench.due():
+            bench.save(NAME, step + 1, helpers, optimiser, longest=longest, memory=memory)
+    bench.save(NAME, stage.schedule.steps, helpers, optimiser, longest=longest, memory=memory)
+
+
+def _two_skills(rng: random.Random, weights: dict[str, float]) -> list[str]:
+    """Two draws; different skills if there are two."""
+    names = list(weights)
+    (one,) = rng.choices(names, [weights[n] for n in names])
+    rest = [n for n in names if n != one] or names
+    (two,) = rng.choices(rest, [weights[n] for n in rest])
+    return [one, two]
+
+
+def _step(
+    bench: Workbench, stage: DecodeStage, stock: Stock, helpers: Helpers, optimiser: torch.optim.Optimizer,
+    parameters: list[nn.Parameter], step: int, longest: int,
+) -> dict[str, dict[str, float]]:  # fmt: skip
+    rng = step_rng(bench.recipe.seed, NAME, step)
+    optimiser.zero_grad(set_to_none=True)
+    found = {}
+    width = bench.network.config.text.embed_dim
+    for skill in _two_skills(rng, skill_weights(stage, step)):
+        rows = draw_rows(rng, stock, skill, longest, stage.token_budget // 2)
+        batch = collate(rows, width, bench.device, draw_shifts(rng, rows))
+        with torch.autocast(bench.device.type, torch.bfloat16):
+            loss, figures = decoder_loss(bench.network, helpers, batch, stage.pointer_weight)
+        loss.backward()
+        found[skill] = figures
+    nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
+    optimiser.step()
+    return found

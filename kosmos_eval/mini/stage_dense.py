@@ -1,0 +1,84 @@
+"""The dense stages: first every patch, then every image token, says what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kosmos_eval.mini.config import DenseStage
+from kosmos_eval.mini.decoder_init import free_mask
+from kosmos_eval.mini.dense_heads import DenseHeads, DenseLoss
+from kosmos_eval.mini.dense_labels import BINS, SLOTS, Ints
+from kosmos_eval.mini.fast import encode_patches, resample
+from kosmos_eval.mini.pictures import DenseExample, dense_batch, normalise
+from kosmos_eval.mini.workbench import Workbench, set_rate, step_rng
+
+CLIP_NORM = 1.0
+
+
+def _stack(arrays: Sequence[Ints], device: torch.device) -> Tensor:
+    return torch.from_numpy(np.stack(arrays)).to(device)
+
+
+def _labels(batch: Sequence[DenseExample], tokens: bool, device: torch.device) -> tuple[list[Tensor], Tensor]:
+    """Characters for each reader, and attributes."""
+    labels = [example.labels for example in batch]
+    if tokens:
+        chars = [_stack([made.token_chars for made in labels], device)]
+        return chars, _stack([made.token_attributes for made in labels], device)
+    chars = [_stack([made.patch_bins for made in labels], device), _stack([made.patch_chars for made in labels], device)]
+    return chars, _stack([made.patch_attributes for made in labels], device)
+
+
+def _see(bench: Workbench, pixels: Tensor, tokens: bool) -> Tensor:
+    features = encode_patches(bench.network.vision, pixels)
+    if not tokens:
+        return features[:, 1:] * features.shape[-1] ** 0.5
+    text = bench.network.config.text
+    mask = free_mask(text.embed_dim, text.attention_heads).to(features.device)
+    return resample(bench.network.resampler, features)[0] * bench.network.decoder.embed_scale * mask
+
+
+def _optimiser(bench: Workbench, heads: nn.Module, stage: DenseStage, tokens: bool) -> torch.optim.Optimizer:
+    groups = [{"params": list(bench.network.vision.parameters()), "scale": stage.vision_lr}]
+    groups.append({"params": list(heads.parameters())})
+    if tokens:
+        groups.append({"params": list(bench.network.resampler.parameters())})
+    return torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
+
+
+def train_dense(bench: Workbench, name: str, stage: DenseStage, sentences: Sequence[str]) -> None:
+    """Runs the `patches` or the `tokens` stage to its end, from where it stopped."""
+    tokens = name == "tokens"
+    network = bench.network
+    width, slots = (network.config.text.embed_dim, [SLOTS]) if tokens else (network.config.vision.hidden_size, [BINS, SLOTS])
+    heads = DenseHeads(width, slots).to(bench.device)
+    optimiser = _optimiser(bench, heads, stage, tokens)
+    first, _ = bench.restore(name, heads, optimiser)
+    for step in range(first, stage.schedule.steps):
+        batch = dense_batch(step_rng(bench.recipe.seed, name, step), sentences, stage.mix)
+        set_rate(optimiser, stage.schedule.at(step))
+        result = _step(bench, heads, optimiser, batch, tokens)
+        if step % bench.recipe.log_every == 0:
+            bench.log(name, step, loss=result.loss.item(), characters=[round(share, 4) for share in result.characters], **result.attributes)
+        if bench.due():
+            bench.save(name, step + 1, heads, optimiser)
+    bench.save(name, stage.schedule.steps, heads, optimiser)
+
+
+def _step(
+    bench: Workbench, heads: DenseHeads, optimiser: torch.optim.Optimizer, batch: Sequence[DenseExample], tokens: bool
+) -> DenseLoss:
+    pixels = normalise([e.pixels for e in batch]).to(bench.device)
+    chars, attributes = _labels(batch, tokens, bench.device)
+    with torch.autocast(bench.device.type, torch.bfloat16):
+        result: DenseLoss = heads(_see(bench, pixels, tokens), chars, attributes)
+    optimiser.zero_grad(set_to_none=True)
+    result.loss.backward()
+    for group in optimiser.param_groups:
+        nn.utils.clip_grad_norm_(group["params"], CLIP_NORM)
+    optimiser.step()
+    return result

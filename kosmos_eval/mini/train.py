@@ -1,0 +1,69 @@
+"""Trains kosmos-mini: `python -m kosmos_eval.mini.train --config FILE --sentences FILE... --out DIR`.
+
+Run again with the same folder, it goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from kosmos_eval.kosmos.model import Kosmos
+from kosmos_eval.mini.config import Recipe, load_recipe
+from kosmos_eval.mini.sentences import Corpus, load_corpus
+from kosmos_eval.mini.stage_dense import train_dense
+from kosmos_eval.mini.vision_init import init_vision
+from kosmos_eval.mini.workbench import Workbench, device_of_choice
+
+STAGES = ("patches", "tokens", "decode")
+
+
+def new_bench(recipe: Recipe, out: Path) -> Workbench:
+    """The run's folder and a network at its start."""
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    network = Kosmos(recipe.network.build())
+    init_vision(network.vision)
+    device = device_of_choice()
+    return Workbench(recipe, out, network.to(device), device)
+
+
+def run_stage(bench: Workbench, stage: str, corpus: Corpus) -> None:
+    """One stage, on top of the one before."""
+    place = STAGES.index(stage)
+    if place and not bench.checkpoint(stage).is_file():
+        bench.restore(STAGES[place - 1])
+    texts = [s.text for s in corpus.sentences]
+    if stage == "patches":
+        train_dense(bench, stage, bench.recipe.patches, texts)
+    elif stage == "tokens":
+        if not bench.checkpoint(stage).is_file():
+            from kosmos_eval.mini.resampler_init import init_resampler
+
+            init_resampler(bench, texts)
+        train_dense(bench, stage, bench.recipe.tokens, texts)
+    else:
+        from kosmos_eval.mini.stage_decode import train_decode
+
+        train_decode(bench, bench.recipe.decode, corpus)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Trains kosmos-mini; a run that was stopped goes on.")
+    parser.add_argument("--config", type=Path, default=Path(__file__).parent / "kosmos-mini.yaml")
+    parser.add_argument("--sentences", type=Path, nargs="+", required=True, help="stsa files, and GLUE's as .tsv")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    bench = new_bench(load_recipe(given.config), given.out)
+    corpus = load_corpus(given.sentences)
+    for stage in given.stages:
+        run_stage(bench, stage, corpus)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""What each word says by itself: a bag-of-words model of the training phrases, used to teach the decoder its lexicon.
+
+Letter by letter, a verdict on a whole phrase is a faint signal. A small regression tells after each word whether that
+word praises or blames, from the very same training labels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from kosmos_eval.mini.sentences import Labelled
+
+_LEAST = 3
+_SCALE = 2.0
+
+
+def word_scores(phrases: Sequence[Labelled]) -> dict[str, float]:
+    """Words seen a few times -> their weight in a logistic regression, squeezed into (-1, 1)."""
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    if len({p.label for p in phrases}) < 2:
+        return {}
+    counter = CountVectorizer(token_pattern=r"\S+", lowercase=False, min_df=_LEAST if len(phrases) > 1000 else 1)
+    counts = counter.fit_transform([p.text for p in phrases])
+    model = LogisticRegression(C=1.0, max_iter=200)
+    model.fit(counts, [p.label == "positive" for p in phrases])
+    return {
+        word: math.tanh(float(weight) / _SCALE)
+        for word, weight in zip(counter.get_feature_names_out(), model.coef_[0], strict=True)
+    }
