@@ -159,7 +159,8 @@ def save_network(network: Kosmos, folder: Path, dtype: torch.dtype = torch.float
 def fingerprint(folder: Path) -> str:
     """A hash of everything that decides what the model says: weights, config, tokenizer, preprocessing."""
     digest = hashlib.blake2b(digest_size=16)
-    extras = [folder / n for n in ("config.json", "tokenizer.json", "preprocessor_config.json")]
+    names = ("config.json", "tokenizer.json", "preprocessor_config.json", "processor_config.json")
+    extras = [folder / name for name in names]
     for file in [*weight_files(folder), *(f for f in extras if f.is_file())]:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "blake2b").digest())

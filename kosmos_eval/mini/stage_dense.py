@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kosmos_eval.mini.config import DenseStage
 from kosmos_eval.mini.decoder_init import free_mask
 from kosmos_eval.mini.dense_heads import DenseHeads, DenseLoss
-from kosmos_eval.mini.dense_labels import BINS, SLOTS, Ints
+from kosmos_eval.mini.dense_labels import BINS, SLOTS, STRIP, TOKENS, Ints
 from kosmos_eval.mini.fast import encode_patches, resample
 from kosmos_eval.mini.pictures import DenseExample, dense_batch, normalise
 from kosmos_eval.mini.workbench import Workbench, set_rate, step_rng
@@ -27,7 +27,8 @@ def _labels(batch: Sequence[DenseExample], tokens: bool, device: torch.device) -
     """Characters for each reader, and attributes."""
     labels = [example.labels for example in batch]
     if tokens:
-        chars = [_stack([made.token_chars for made in labels], device)]
+        bins = _stack([made.patch_bins.reshape(TOKENS, STRIP * BINS) for made in labels], device)
+        chars = [bins, _stack([made.token_chars for made in labels], device)]
         return chars, _stack([made.token_attributes for made in labels], device)
     chars = [_stack([made.patch_bins for made in labels], device), _stack([made.patch_chars for made in labels], device)]
     return chars, _stack([made.patch_attributes for made in labels], device)
@@ -54,8 +55,8 @@ def train_dense(bench: Workbench, name: str, stage: DenseStage, sentences: Seque
     """Runs the `patches` or the `tokens` stage to its end, from where it stopped."""
     tokens = name == "tokens"
     network = bench.network
-    width, slots = (network.config.text.embed_dim, [SLOTS]) if tokens else (network.config.vision.hidden_size, [BINS, SLOTS])
-    heads = DenseHeads(width, slots).to(bench.device)
+    width = network.config.text.embed_dim if tokens else network.config.vision.hidden_size
+    heads = DenseHeads(width, [STRIP * BINS if tokens else BINS, SLOTS]).to(bench.device)
     optimiser = _optimiser(bench, heads, stage, tokens)
     first, _ = bench.restore(name, heads, optimiser)
     for step in range(first, stage.schedule.steps):

@@ -24,7 +24,7 @@ def word_scores(phrases: Sequence[Labelled]) -> dict[str, float]:
         return {}
     counter = CountVectorizer(token_pattern=r"\S+", lowercase=False, min_df=_LEAST if len(phrases) > 1000 else 1)
     counts = counter.fit_transform([p.text for p in phrases])
-    model = LogisticRegression(C=1.0, max_iter=200)
+    model = LogisticRegression(C=1.0, solver="liblinear")
     model.fit(counts, [p.label == "positive" for p in phrases])
     return {
         word: math.tanh(float(weight) / _SCALE)
