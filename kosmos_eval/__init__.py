@@ -9,8 +9,6 @@ it is first asked for (PEP 562), so that `import kosmos_eval` and `kosmos-eval -
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 _HOMES = {
@@ -34,7 +32,7 @@ _HOMES = {
     "kosmos_eval.data.readers.vqa": "VqaTask",
     "kosmos_eval.models": "load_model",
     "kosmos_eval.api": "evaluate load_task",
-    "kosmos_eval.leaderboard": "leaderboard",
+    "kosmos_eval.tables": "leaderboard",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()} | {
     "image_ref": "kosmos_eval.data.images",
@@ -62,7 +60,6 @@ if TYPE_CHECKING:
         RequestTooLongError,
         UsageError,
     )
-    from kosmos_eval.leaderboard import leaderboard
     from kosmos_eval.metrics.accuracy import Accuracy, BinomialP
     from kosmos_eval.metrics.base import Metric, Prediction, Score
     from kosmos_eval.metrics.baselines import ChanceBaseline, ConstantBaseline, MajorityBaseline
@@ -73,6 +70,7 @@ if TYPE_CHECKING:
     from kosmos_eval.models import load_model
     from kosmos_eval.prompt import Image, Prompt, Segment, Tag, Text, Tokens
     from kosmos_eval.request import Choice, Generate, Request, Response, Stage
+    from kosmos_eval.tables import leaderboard
     from kosmos_eval.task import Sample, Task
 
 
@@ -86,14 +84,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_HOME})
-
-
-class _Package(ModuleType):
-    """Keeps `kosmos_eval.leaderboard` the function: importing the submodule of that name would put the module there."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        shadows = isinstance(value, ModuleType) and _HOME.get(name) == value.__name__
-        super().__setattr__(name, getattr(value, name) if shadows else value)
-
-
-sys.modules[__name__].__class__ = _Package
