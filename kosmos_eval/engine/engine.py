@@ -91,6 +91,8 @@ class Engine:
         row.choices = None
         act = row.now.act
         if isinstance(act, Score):
+            if not act.choices:
+                raise KosmosEvalError(f"request {row.request.id!r}: there are no choices to score")
             branches = []
             for choice in act.choices:
                 before = [*segments, *choice.segments]

@@ -21,6 +21,14 @@ BATCH = 16
 """Pictures per pass of the vision tower: enough for its matrices, small enough for a laptop."""
 
 
+Source = tuple[str, str | None, int | str]
+
+
+def _source(image: Image) -> Source:
+    """Where a picture comes from: equal for two references to one file, or to one picture in memory."""
+    return image.name, image.record, id(image.pil) if image.pil is not None else str(image.path)
+
+
 class ImageStore:
     """Image tokens by content (128 bits of the pixels); bounded in bytes, the least used given up first."""
 
@@ -29,22 +37,25 @@ class ImageStore:
     ) -> None:
         self.network, self.load, self.preprocess, self.limit = network, load, preprocess, limit
         self._embeds: OrderedDict[bytes, Tensor] = OrderedDict()
-        self._content: dict[tuple[str, str | None, int | str], bytes] = {}
+        self._content: dict[Source, bytes] = {}
         self._bytes = 0
         self.encoded = 0
         """Pictures that went through the vision tower so far."""
 
-    def content(self, image: Image) -> tuple[bytes, Tensor | None]:
-        """The content key of a picture, and its pixels if they had to be read and have no tokens yet."""
-        source = (image.name, image.record, id(image.pil) if image.pil is not None else str(image.path))
-        key = self._content.get(source)
-        if key is not None and key in self._embeds:
-            return key, None
+    def known(self, image: Image) -> bytes | None:
+        """The content of a picture that was read before from the same file."""
+        return self._content.get(_source(image))
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._embeds
+
+    def read(self, image: Image) -> tuple[bytes, Tensor]:
+        """The content and the pixels of a picture. Raises ImageError if it cannot be read."""
         pixels = self.preprocess(self.load(image))
         key = hashlib.blake2b(pixels.numpy().tobytes(), digest_size=16).digest()
         if image.pil is None:  # the id of a picture in memory may come again for another one
-            self._content[source] = key
-        return key, None if key in self._embeds else pixels
+            self._content[_source(image)] = key
+        return key, pixels
 
     def embed(self, pixels: dict[bytes, Tensor]) -> None:
         """Runs the vision tower and the resampler over pictures that have no tokens yet."""
@@ -73,16 +84,22 @@ class ImageTable:
     def __init__(self, store: ImageStore) -> None:
         self.store = store
         self._numbers: dict[bytes, int] = {}
+        self._seen: dict[Source, tuple[int, Image]] = {}
         self._pixels: dict[bytes, Tensor] = {}
         self._gathered = 0
         self._rows: Tensor | None = None
 
     def number(self, image: Image) -> int:
         """The picture's number. Raises ImageError if it cannot be read."""
-        key, pixels = self.store.content(image)
-        if pixels is not None:
-            self._pixels.setdefault(key, pixels)
-        return self._numbers.setdefault(key, len(self._numbers))
+        source = _source(image)
+        if source not in self._seen:
+            key = self.store.known(image)
+            if key is None or not (key in self._pixels or key in self.store):
+                key, pixels = self.store.read(image)
+                if key not in self.store:
+                    self._pixels.setdefault(key, pixels)
+            self._seen[source] = self._numbers.setdefault(key, len(self._numbers)), image
+        return self._seen[source][0]
 
     def rows(self) -> Tensor | None:
         """(pictures * image tokens, width): the image tokens of the window, where a slot's key points."""

@@ -37,11 +37,11 @@ def _most_added(stage: Stage, processor: Processor, written: dict[str, Generated
     quoted = sum(len(written[s.stage].ids) for s in stage.segments if isinstance(s, Output))
     if isinstance(stage.act, Score):
         # The tokens of a choice alone, without `<s>`: joining it to its context cannot make them more.
-        longest = max(
+        lengths = [
             processor.length([*c.segments]) + len(c.target_ids or processor.tokenizer.encode_text(c.target))
             for c in stage.act.choices
-        )
-        return quoted + longest
+        ]
+        return quoted + max(lengths, default=0)
     return quoted + stage.act.max_tokens
 
 

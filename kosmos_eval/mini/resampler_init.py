@@ -1,9 +1,8 @@
 """A head start for the resampler: image token `i` reads patches `4i..4i+3` from the first step on.
 
 Latent queries are exchangeable, so a resampler left alone sits on a plateau until their symmetry breaks (90 s of the
-first study's five minutes; with the default initialisation, for good). Here it is broken by construction: each patch
-is given a random code, keys are fitted to tell a patch's code from its features, and each head of a latent asks for
-one code.
+first study's five minutes; with the default initialisation, for good). Here it is broken by construction: keys are fitted
+to tell a patch's position code (that of `vision_init`) from its features, and each head of a latent asks for one code.
 """
 
 from __future__ import annotations
@@ -15,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from kosmos_eval.kosmos.resampler import Resampler
-from kosmos_eval.mini.dense_labels import PATCHES, STRIP
+from kosmos_eval.mini.dense_labels import GRID, STRIP
 from kosmos_eval.mini.fast import encode_patches, resample
 from kosmos_eval.mini.pictures import dense_batch, normalise
+from kosmos_eval.mini.vision_init import CODE, axis_code
 from kosmos_eval.mini.workbench import Workbench, step_rng
 
 _MIX = {"page": 6, "scene": 3, "photograph": 3, "meme": 3, "panel": 3}
-_BATCHES, _RIDGE, _SHARPNESS = 12, 1e-2, 14.0
+_BATCHES, _RIDGE, _SHARPNESS = 12, 1e-3, 20.0
 
 
 @torch.no_grad()
@@ -58,14 +58,14 @@ def init_resampler(bench: Workbench, sentences: Sequence[str]) -> float:
     for module in (resampler.q_proj, resampler.k_proj, resampler.v_proj, resampler.out_proj):
         nn.init.orthogonal_(module.weight)
         nn.init.zeros_(module.bias)
-    codes = torch.nn.functional.normalize(torch.randn(heads, PATCHES, size, device=features.device), dim=-1)
-    seen = resampler.dense(features)
+    axis = axis_code(torch.arange(GRID, dtype=torch.float32))
+    codes = torch.cat([axis.repeat(GRID, 1), axis.repeat_interleave(GRID, 0)], 1).to(features.device) / math.sqrt(CODE)
+    weight, bias = _fit(resampler.dense(features), codes)
     for head in range(heads):
-        rows = slice(head * size, (head + 1) * size)
-        weight, bias = _fit(seen, codes[head])
+        rows = slice(head * size, head * size + CODE)
         resampler.k_proj.weight[rows], resampler.k_proj.bias[rows] = weight, bias
         wanted = torch.arange(len(resampler.latent_query), device=features.device) * STRIP + head % STRIP
-        resampler.latent_query[:, rows] = codes[head, wanted]
+        resampler.latent_query[:, rows] = codes[wanted]
     resampler.q_proj.weight.copy_(torch.eye(width) * _SHARPNESS * math.sqrt(size))
     return wanted_share(bench, features[:8])
 

@@ -14,6 +14,7 @@ from kosmos_eval.mini.dense_heads import DenseHeads, DenseLoss
 from kosmos_eval.mini.dense_labels import BINS, SLOTS, STRIP, TOKENS, Ints
 from kosmos_eval.mini.fast import encode_patches, resample
 from kosmos_eval.mini.pictures import DenseExample, dense_batch, normalise
+from kosmos_eval.mini.vision_init import keep_positions
 from kosmos_eval.mini.workbench import Workbench, set_rate, step_rng
 
 CLIP_NORM = 1.0
@@ -59,6 +60,7 @@ def train_dense(bench: Workbench, name: str, stage: DenseStage, sentences: Seque
     heads = DenseHeads(width, [STRIP * BINS if tokens else BINS, SLOTS]).to(bench.device)
     optimiser = _optimiser(bench, heads, stage, tokens)
     first, _ = bench.restore(name, heads, optimiser)
+    keep_positions(network.vision)
     for step in range(first, stage.schedule.steps):
         batch = dense_batch(step_rng(bench.recipe.seed, name, step), sentences, stage.mix)
         set_rate(optimiser, stage.schedule.at(step))

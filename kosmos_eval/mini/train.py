@@ -14,7 +14,7 @@ from kosmos_eval.kosmos.model import Kosmos
 from kosmos_eval.mini.config import Recipe, load_recipe
 from kosmos_eval.mini.sentences import Corpus, load_corpus
 from kosmos_eval.mini.stage_dense import train_dense
-from kosmos_eval.mini.vision_init import init_vision
+from kosmos_eval.mini.vision_init import init_vision, keep_positions
 from kosmos_eval.mini.workbench import Workbench, device_of_choice
 
 STAGES = ("patches", "tokens", "decode")
@@ -42,7 +42,8 @@ def run_stage(bench: Workbench, stage: str, corpus: Corpus) -> None:
         if not bench.checkpoint(stage).is_file():
             from kosmos_eval.mini.resampler_init import init_resampler
 
-            init_resampler(bench, texts)
+            keep_positions(bench.network.vision)
+            bench.log(stage, 0, wanted_share=init_resampler(bench, texts))
         train_dense(bench, stage, bench.recipe.tokens, texts)
     else:
         from kosmos_eval.mini.stage_decode import train_decode

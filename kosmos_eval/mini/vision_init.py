@@ -59,6 +59,21 @@ def init_vision(tower: VisionTower) -> None:
             _point(block, head, offset)  # type: ignore[arg-type]
 
 
+def keep_positions(tower: VisionTower) -> None:
+    """Nothing writes into the dimensions of the position code, now or in training: the resampler finds patches by it."""
+    for block in tower.blocks:
+        for linear in (block.out, block.fc2):
+            for parameter in (linear.weight, linear.bias):  # type: ignore[union-attr]
+                parameter.data[:CODE] = 0  # type: ignore[union-attr, index]
+                parameter.register_hook(_without_code)  # type: ignore[union-attr, operator]
+
+
+def _without_code(gradient: Tensor) -> Tensor:
+    gradient = gradient.clone()
+    gradient[:CODE] = 0
+    return gradient
+
+
 def _point(block: VisionBlock, head: int, offset: tuple[int, int]) -> None:
     """Makes one head attend to the patch at an offset."""
     width = block.out.in_features
