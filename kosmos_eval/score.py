@@ -39,11 +39,21 @@ class SampleLike(Protocol):
 
 
 def score_file(
-    samples: Iterable[SampleLike], metrics: Iterable[Metric], path: Path, *, partial: bool = False
+    samples: Iterable[SampleLike],
+    metrics: Iterable[Metric],
+    path: Path,
+    *,
+    partial: bool = False,
+    answers: Sequence[str] = (),
 ) -> list[Score]:
-    """The scores of a predictions file on a split; `samples` are all of the split, whatever part is predicted."""
+    """The scores of a predictions file on a split; `samples` are all of the split, whatever part is predicted.
+
+    `answers` are the only right ones where a task lists them: a file that knows none of them is refused, not scored 0.
+    """
     split = list(samples)
     predictions = match_predictions(split, read_predictions(path), partial)
+    if answers:
+        _refuse_other_answers(predictions, [answer.strip() for answer in answers], path)
     corpus = reference_corpus(split)
     return compute_all([metric.with_corpus(corpus) for metric in metrics], predictions)
 
@@ -106,6 +116,18 @@ def _refuse_extra(names: Sequence[str], predictions: Mapping[str, RawPrediction]
             f"{predictions[extra[0]].origin}: {len(extra)} of {len(predictions)} predictions are for ids that are not"
             f" in the split: {_some(extra)}; --partial leaves them out"
         )
+
+
+def _refuse_other_answers(predictions: Sequence[Prediction], answers: Sequence[str], path: Path) -> None:
+    for prediction in predictions:
+        if prediction.scores and {name.strip() for name in prediction.scores} != set(answers):
+            raise DataError(
+                f"{path}: id {short(prediction.sample_id)} has scores of {_some(list(prediction.scores))};"
+                f" this task weighs {_some(answers)}"
+            )
+    texts = [p.text.strip() for p in predictions if p.text is not None and not p.scores]
+    if texts and not set(texts) & set(answers):
+        raise DataError(f"{path}: no prediction is one of {_some(answers)}; it has such as {_some(texts[:1])}")
 
 
 def _no_overlap(names: Sequence[str], predictions: Mapping[str, RawPrediction]) -> str:

@@ -27,6 +27,7 @@ SAMPLES, REFERENCES = "samples.jsonl", "references.json"
 SCORES, PER_SAMPLE = "scores.json", "per_sample.jsonl"
 
 Key = tuple[str, str]
+_FIGURE = frozenset(("metric", "value", "n", "reason", "primary", "stderr"))
 
 
 class RunBusyError(KosmosEvalError):
@@ -75,9 +76,13 @@ class RunFolder:
         if not path.is_file():
             return None
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise DataError(f"{path}: not readable as JSON ({error})") from None
+            found = json.loads(path.read_text(encoding="utf-8"))
+            whole = all(score.keys() >= _FIGURE for score in found["scores"])
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            whole = False
+        if not whole:
+            raise DataError(f"{path}: not a run's scores; remove it, and the same `run` command makes it again")
+        return found
 
     def write_scores(self, scores: Mapping[str, Any], per_sample: Iterable[Mapping[str, Any]]) -> None:
         lines = (json.dumps(row, ensure_ascii=True, allow_nan=False) + "\n" for row in per_sample)

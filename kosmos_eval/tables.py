@@ -62,6 +62,8 @@ def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
     blanks. Numbers stay numbers.
     """
     path = Path(path)
+    if path.is_dir() or not path.name:
+        raise UsageError(f"--csv {path}: is a folder; give the name of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     safe = frame.copy()
     for column in safe.columns:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from jinja2 import StrictUndefined, TemplateError, meta
+from jinja2 import StrictUndefined, TemplateError, Undefined, meta
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -36,7 +36,7 @@ class GenerateSpec(_Strict):
     max_tokens: Annotated[int, Field(ge=1, le=4096)] = 320
     name: str = Field(default="answer", alias="as", pattern=r"^[a-z_][a-z0-9_]*$")
     beams: Annotated[int, Field(ge=1, le=64)] = 1
-    length_penalty: float = 1.0
+    length_penalty: Annotated[float, Field(ge=-50, le=50, allow_inf_nan=False)] = 1.0
     no_repeat_ngram: Annotated[int, Field(ge=0)] = 0
     stop: tuple[str, ...] = ()
 
@@ -173,6 +173,8 @@ class _Compiled:
         self.constant = tuple(self.stash)
 
     def _keep(self, value: Any) -> str:
+        if isinstance(value, Undefined):
+            str(value)  # raises: `{{ question.typo }}` is not a variable but is as wrong
         self.stash.append(value)
         return f"\ue000{len(self.stash) - 1}\ue001"
 
@@ -191,8 +193,11 @@ def _fill(text: str, variables: Mapping[str, Any], where: str) -> tuple[str, lis
         raise PromptError(f"{where}: unknown variable {name!r}{nearest(name, variables)}")
     try:
         return _compiled(text, where).fill(variables)
-    except (TemplateError, TypeError) as error:
-        raise PromptError(f"{where}: {error}") from None
+    except PromptError:
+        raise
+    except Exception as error:  # a template is a program: it may divide by zero, or ask for a range without end
+        reason = " ".join(str(error).split())[:200]
+        raise PromptError(f"{where}: cannot be filled in ({type(error).__name__}: {reason})") from None
 
 
 def _piece(

@@ -42,10 +42,11 @@ def hf_config(**text: Any) -> Any:
     return Kosmos2Config(text_config=sizes, vision_config=vision, latent_query_num=64)
 
 
-def random_hf(seed: int, config: Any | None = None) -> Any:
+def random_hf(seed: int, config: Any | None = None, scale: float = 6) -> Any:
     """A random Hugging Face model whose output depends on its context: matrices enlarged, embeddings left small.
 
-    With plain random weights the tied head repeats the last token whatever came before, and parity says nothing.
+    With plain random weights the tied head repeats the last token whatever came before, and parity says nothing. The
+    resampler's queries stay as they are: enlarged, they attend to nothing but themselves, and all pictures are equal.
     """
     from transformers import Kosmos2ForConditionalGeneration
 
@@ -53,8 +54,8 @@ def random_hf(seed: int, config: Any | None = None) -> Any:
     model = Kosmos2ForConditionalGeneration(config or hf_config()).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if parameter.ndim == 2 and "embed_tokens" not in name:
-                parameter.mul_(6)
+            if parameter.ndim == 2 and not name.endswith(("embed_tokens.weight", "latent_query")):
+                parameter.mul_(scale)
     return model
 
 

@@ -245,3 +245,25 @@ def test_what_data_hold_does_not_steer_the_terminal(data: Path) -> None:
     shown = invoke("preview", "colours", "--data", data, "--tasks-dir", TASKS_DIR).stdout
     assert "\x1b" not in shown
     assert "[red]which?[/red]" in shown
+
+
+def test_what_cannot_be_written_or_read_is_one_line(data: Path) -> None:
+    out = data.parent / "out"
+    out.write_text("a file where a folder should be")
+    one_line_error(run_colours(data), "out")
+    out.unlink()
+    assert run_colours(data).exit_code == 0
+    one_line_error(invoke("leaderboard", out, "--csv", data), "--csv", "folder")
+    one_line_error(invoke("leaderboard", out, "--csv", data / "test.json" / "l.csv"), "test.json")
+    (scores,) = out.glob("runs/*/scores.json")
+    scores.write_text('{"scores": [{}]}')
+    one_line_error(invoke("leaderboard", out), "scores.json", "remove it")
+
+
+def test_a_terminal_without_the_characters_gets_a_question_mark(data: Path) -> None:
+    assert run_colours(data).exit_code == 0
+    command = [sys.executable, "-m", "kosmos_eval.cli", "leaderboard", str(data.parent / "out")]
+    surroundings = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    done = subprocess.run(command, capture_output=True, env=surroundings)
+    assert done.returncode == 0, done.stderr
+    assert b"accuracy" in done.stdout

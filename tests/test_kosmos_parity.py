@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from checkpoints import Reference, hf_config, make_checkpoint, picture, random_hf, save_processor, words
+from PIL import Image
 from shared_data import shared
 
 from kosmos_eval.errors import CheckpointError, KosmosEvalError
@@ -48,6 +49,10 @@ def test_logits_equal_hugging_face(reference: Reference, images: int) -> None:
     # The comparison means something only if what comes before matters.
     other = reference.ours.forward_logits(Prompt("green", *parts[1:], " Question: is it red? Answer:"))
     assert (other[-1] - ours[-1]).abs().max() > 100 * (ours - theirs).abs().max()
+    if images:
+        changed = [Image.new("RGB", (40, 40)) if p is parts[1] else p for p in parts]
+        unlike = reference.ours.forward_logits(Prompt(*changed, " Question: is it red? Answer:"))
+        assert (unlike[-1] - ours[-1]).abs().max() > max(1e-3, 100 * (ours - theirs).abs().max())
 
 
 def test_ids_and_pixels_equal_hugging_face(checkpoint: tuple[Path, Any]) -> None:
@@ -189,7 +194,7 @@ def test_released_shape(tmp_path: Path) -> None:
     """24 layers of 2048, CLIP ViT-L/14: about 7 GB twice, a few minutes."""
     from transformers import Kosmos2Config
 
-    hf = random_hf(3, Kosmos2Config())
+    hf = random_hf(3, Kosmos2Config(), scale=3)
     hf.save_pretrained(tmp_path)
     save_processor(tmp_path)
     ours = KosmosModel.load(tmp_path, "full")

@@ -210,6 +210,20 @@ def test_score_file_of_scores(tmp_path: Path) -> None:
     assert reference_corpus(samples) == {}
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ({"scores": {"yes": 0.1}}, "'0' has scores of 'yes'; this task weighs 'no', 'yes'"),
+        ({"scores": {"Yes": 0.1, "No": 0.5}}, "'Yes', 'No'"),
+        ({"prediction": "Yes"}, "no prediction is one of 'no', 'yes'; it has such as 'Yes'"),
+    ],
+)
+def test_answers_of_another_task_are_refused_not_scored_zero(tmp_path: Path, line: dict[str, Any], words: str) -> None:
+    path = write(tmp_path, json.dumps({"id": "0", **line}))
+    with pytest.raises(DataError, match=words):
+        score_file([FakeSample("0", " yes")], (Accuracy(),), path, answers=(" no", " yes"))
+
+
 def test_score_file_uses_the_whole_splits_references(tmp_path: Path) -> None:
     samples = [FakeSample(str(i), [f"a {c} dog", f"one {c} dog runs"]) for i, c in enumerate(["red", "blue", "grey"])]
     path = write(tmp_path, '[{"image_id": 1, "caption": "a blue dog"}]')

@@ -21,7 +21,6 @@ import PIL
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -33,7 +32,6 @@ from kosmos_eval.data.mini.frozen import FROZEN
 from kosmos_eval.data.mini.matrices import ATTRIBUTES, CONSTANT, PROGRESSION, Matrix, random_matrix
 from kosmos_eval.data.mini.scenes import COLOURS, random_scene
 from kosmos_eval.data.mini.seeding import EVAL, EVAL_COUNT, TRAIN, TRAIN_COUNT, belongs_to_eval
-from kosmos_eval.data.render_text import RERENDERED_MARKER, render_sst2, render_text
 from kosmos_eval.errors import DataError
 
 MODULES: dict[str, ModuleType] = {
@@ -350,52 +348,3 @@ def test_matrices_of_the_suite() -> None:
         for image, truth in zip(item.candidates, item.candidate_truth, strict=True):
             panels.setdefault(hashlib.md5(image.tobytes()).digest(), set()).add(truth)
     assert all(len(truths) == 1 for truths in panels.values()), "two different panels look the same"
-
-
-# ---- text as pictures ----
-
-
-@given(st.lists(st.text(st.characters(codec="ascii", categories=("L", "N", "P")), min_size=1, max_size=14), min_size=1,
-                max_size=22), st.sampled_from(rendered_sst2.FONTS), st.integers(0, 20))
-@settings(max_examples=30, deadline=None)
-def test_character_boxes_hold_the_ink(words: list[str], font: str, offset: int) -> None:
-    text = " ".join(words)
-    rendered = render_text(text, font=font, x_offset=offset, y_offset=offset)
-    assert "".join(char for char, *_ in rendered.chars) == " ".join(text.split())
-    ink = np.asarray(rendered.image.convert("L")) < 128
-    covered = np.zeros_like(ink)
-    for _, x0, y0, x1, y1 in rendered.chars:
-        assert x0 <= x1
-        covered[max(y0, 0) : y1, max(x0 - 2, 0) : x1 + 2] = True
-    assert not (ink & ~covered).any()
-
-
-def test_text_is_never_shrunk() -> None:
-    longest = ("some words of a long sentence " * 9)[:270]
-    assert render_text(longest).image.size == (448, 448)
-    with pytest.raises(ValueError, match="do not fit"):
-        render_text(longest * 3)
-    with pytest.raises(ValueError, match="pixels wide"):
-        render_text("w" * 60)
-
-
-def test_sentence_files_become_the_official_layout(tmp_path: Path) -> None:
-    source, out = tmp_path / "stsa.txt", tmp_path / "out"
-    source.write_text("1 it works -lrb- well -rrb- .\n0 it does not .\n", encoding="utf-8")
-    assert render_sst2(source, out, "valid") == 2
-    assert load_lines(out / "valid" / "rationales.jsonl") == [
-        {"file": "positive/00000.png", "rationale": "it works ( well ) ."},
-        {"file": "negative/00001.png", "rationale": "it does not ."},
-    ]
-    with Image.open(out / "valid" / "positive" / "00000.png") as image:
-        assert image.size == (448, 448)
-    assert load(out / RERENDERED_MARKER)["splits"]["valid"]["count"] == 2
-    for broken in ("1 fine\nsentence\n", "1 fine\n2 what\n", "1 fine\n0 \n", "1 fine\n0 " + "w" * 99):
-        source.write_text(broken, encoding="utf-8")
-        with pytest.raises(DataError, match=r"stsa\.txt, line 2"):
-            render_sst2(source, out, "broken")
-    source.write_bytes(b"1 caf\xe9\n")
-    with pytest.raises(DataError, match="UTF-8"):
-        render_sst2(source, out, "broken")
-    with pytest.raises(DataError, match="absent"):
-        render_sst2(tmp_path / "absent", out, "broken")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import typer
 
 from kosmos_eval.cli.benchmarks import preview, tasks
@@ -29,4 +32,7 @@ app.add_typer(data_app, name="data", help="Check, make and render benchmark data
 
 def main() -> None:
     """The entry point of the `kosmos-eval` script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character shows `?`, and the command goes on
     app()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -39,6 +40,11 @@ def reporting(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except KosmosEvalError as error:
             fail(str(error))
+            raise typer.Exit(FAULT) from None
+        except OSError as error:  # an --out that cannot be written, a full disk
+            if error.errno == errno.EPIPE:
+                raise  # `| head` has seen enough
+            fail(f"{error.filename or 'a file'}: {error.strerror or error}")
             raise typer.Exit(FAULT) from None
         except KeyboardInterrupt:
             fail("interrupted; what was answered is kept: the same command goes on from there", "note")

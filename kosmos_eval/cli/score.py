@@ -31,7 +31,7 @@ def score(
     from kosmos_eval.score import score_file
 
     loaded = load_task(task, data, split, tasks_dir)
-    scores = score_file(loaded.samples, loaded.metrics, predictions, partial=partial)
+    scores = score_file(loaded.samples, loaded.metrics, predictions, partial=partial, answers=loaded.answers)
     if json:
         _print_json(loaded.name, loaded.split, loaded.data_label, scores)
     else:

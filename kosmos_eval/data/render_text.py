@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,12 +137,25 @@ def read_stsa(sentences_file: Path) -> list[tuple[str, str]]:
 def render_sst2(sentences_file: Path, out: Path, split: str) -> int:
     """Write a sentence file as one split of Rendered SST-2's official layout; returns how many pictures were made.
 
-    These are not the official pictures, so a marker file makes every result made from them say `re-rendered`.
+    These are not the official pictures, so a marker file makes every result made from them say `re-rendered`. The
+    split appears whole or not at all. Raises DataError if a sentence does not fit or the split is there already.
     """
     pairs = read_stsa(sentences_file)
-    folder = out / split
+    if not split or Path(split).name != split:
+        raise DataError(f"{split!r} is not the name of a split")
+    if (out / split).exists():
+        raise DataError(f"{out / split} is there already: remove it, or render to another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".rendering-") as scratch:
+        _render_pairs(pairs, sentences_file, Path(scratch) / split)
+        _mark_rerendered(out, split, sentences_file.name, len(pairs))
+        (Path(scratch) / split).rename(out / split)
+    return len(pairs)
+
+
+def _render_pairs(pairs: list[tuple[str, str]], sentences_file: Path, folder: Path) -> None:
     for label in LABELS.values():
-        (folder / label).mkdir(parents=True, exist_ok=True)
+        (folder / label).mkdir(parents=True)
     with (folder / "rationales.jsonl").open("w", encoding="utf-8") as rationales:
         for index, (label, sentence) in enumerate(pairs):
             file = f"{label}/{index:05d}.png"
@@ -150,8 +164,6 @@ def render_sst2(sentences_file: Path, out: Path, split: str) -> int:
             except ValueError as error:
                 raise DataError(f"{sentences_file}, line {index + 1}: {error}") from error
             rationales.write(json.dumps({"file": file, "rationale": sentence}, ensure_ascii=False) + "\n")
-    _mark_rerendered(out, split, sentences_file.name, len(pairs))
-    return len(pairs)
 
 
 def _mark_rerendered(out: Path, split: str, source: str, count: int) -> None:

@@ -28,7 +28,7 @@ class Batch:
     images: Tensor
     here: Tensor
     ahead: Tensor
-    slots: Tensor
+    bins: Tensor
     scores: Tensor
 
 
@@ -50,13 +50,17 @@ def collate(rows: Sequence[TrainingRow], width: int, device: torch.device, shift
     pictures = [(number, start, embeds) for number, row in enumerate(rows) for start, embeds in row.pictures]
     images = torch.stack([p[2] for p in pictures]) if pictures else torch.zeros(0, IMAGE_TOKENS, width)
     return Batch(
-        ids.to(device), index.to(device), weights.to(device),
-        torch.tensor([p[0] for p in pictures], dtype=torch.long, device=device),
-        torch.tensor([p[1] for p in pictures], dtype=torch.long, device=device),
-        images.to(device),
-        *(_flat(rows, name, torch.long, device) for name in ("here", "ahead", "slots")),
-        _flat(rows, "scores", torch.float32, device),
-    )  # fmt: skip
+        ids=ids.to(device),
+        index=index.to(device),
+        weights=weights.to(device),
+        image_rows=torch.tensor([p[0] for p in pictures], dtype=torch.long, device=device),
+        image_places=torch.tensor([p[1] for p in pictures], dtype=torch.long, device=device),
+        images=images.to(device),
+        here=_flat(rows, "here", torch.long, device),
+        ahead=_flat(rows, "ahead", torch.long, device),
+        bins=_flat(rows, "bins", torch.long, device),
+        scores=_flat(rows, "scores", torch.float32, device),
+    )
 
 
 def embed(table: Tensor, batch: Batch) -> Tensor:

@@ -75,7 +75,7 @@ class DecodeStage(_Strict):
     refresh_every: int = 25
     refresh: int = 64
     pointer_weight: float = 0.5
-    first_length: int = 24
+    first_length: int = 32
     skills: dict[str, list[tuple[int, float]]]
 
 

@@ -73,9 +73,9 @@ class DenseHeads(nn.Module):
     def _attributes(self, features: Tensor, attributes: Tensor) -> tuple[Tensor, dict[str, float]]:
         total = features.new_zeros(())
         shares: dict[str, float] = {}
-        for column, (name, head) in enumerate(zip(ATTRIBUTES, self.attributes, strict=True)):
-            wanted = attributes[..., column].long()
-            weight = torch.ones(head.out_features, device=features.device)  # type: ignore[arg-type]
+        for column, (name, values) in enumerate(ATTRIBUTES.items()):
+            head, wanted = self.attributes[column], attributes[..., column].long()
+            weight = torch.ones(len(values), device=features.device)
             weight[0] = _NONE_WEIGHT
             logits = head(features).float()
             total = total + F.cross_entropy(logits.flatten(0, -2), wanted.flatten(), weight)

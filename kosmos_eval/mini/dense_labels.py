@@ -37,10 +37,10 @@ Ints = NDArray[np.int16]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one character went: its image token and slot, or none if the strip was full."""
+    """Where one character stands: its image token, and which bin of its strip, from left to right."""
 
     token: int
-    slot: int
+    bin: int
 
 
 @dataclass(slots=True)
@@ -82,12 +82,13 @@ def _label_line(labels: Labels, line: list[CharBox], row: int, patch: float) -> 
         code = _CODE.get(SPACE if char == " " else char, -1)
         place = min(GRID - 1e-3, max(0.0, (x0 + x1) / 2 / patch))
         column = int(place)
-        labels.patch_bins[row * GRID + column, int((place - column) * BINS)] = code
+        inside = int((place - column) * BINS)
+        labels.patch_bins[row * GRID + column, inside] = code
         token = row * (GRID // STRIP) + column // STRIP
         rank = filled.get(token, 0)
         filled[token] = rank + 1
         slot = CONTEXT + min(rank, OWN - 1)
-        labels.places.append(Place(token, slot))
+        labels.places.append(Place(token, column % STRIP * BINS + inside))
         if rank == 0:
             for back, earlier in enumerate(reversed(before[-CONTEXT:])):
                 labels.token_chars[token, CONTEXT - 1 - back] = earlier

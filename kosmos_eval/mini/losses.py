@@ -10,21 +10,21 @@ from torch.nn import functional as F
 
 from kosmos_eval.kosmos.model import Kosmos
 from kosmos_eval.mini.batches import Batch, embed
-from kosmos_eval.mini.dense_labels import SLOTS
+from kosmos_eval.mini.dense_labels import BINS, STRIP
 from kosmos_eval.mini.fast import Decoded, decode
 
 HERE = ((1, 0), (2, 0))
 AHEAD = ((2, 1), (3, 0))
 """(layer, head) whose attention is taught where the newest character was read, and where the next one is."""
-SLOT_LAYER, SCORE_LAYER = 2, 2
+BIN_LAYER, SCORE_LAYER = 2, 2
 
 
 class Helpers(nn.Module):
-    """Throw-away heads: the slot of the next character, and the verdict of the word before."""
+    """Throw-away heads: the bin of the next character in its strip, and the verdict of the word before."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.slot = nn.Linear(width, SLOTS)
+        self.bin = nn.Linear(width, STRIP * BINS)
         self.score = nn.Linear(width, 1)
 
 
@@ -43,7 +43,7 @@ def decoder_loss(
     depth = len(decoder.blocks)
     taught = [head for head in (*HERE, *AHEAD) if head[0] < depth]
     embeds = embed(decoder.embed_tokens.weight, batch)
-    decoded = decode(decoder, embeds, batch.index, {SLOT_LAYER, SCORE_LAYER}, taught)
+    decoded = decode(decoder, embeds, batch.index, {BIN_LAYER, SCORE_LAYER}, taught)
     target, weight = batch.ids[:, 1:], batch.weights[:, 1:]
     counts = weight > 0
     logits = decoder.logits(decoded.hidden[:, :-1][counts]).float()
@@ -55,10 +55,10 @@ def decoder_loss(
     if len(batch.here):
         here = _pointing(decoded, [h for h in HERE if h in taught], batch.here)
         ahead = _pointing(decoded, [h for h in AHEAD if h in taught], batch.ahead)
-        rows, places, slots = batch.slots.unbind(1)
-        slot = F.cross_entropy(helpers.slot(decoded.layers[SLOT_LAYER][rows, places]).float(), slots)
-        loss = loss + pointer_weight * (here + ahead + slot)
-        figures |= {"here": here.item(), "ahead": ahead.item(), "slot": slot.item()}
+        rows, places, bins = batch.bins.unbind(1)
+        inside = F.cross_entropy(helpers.bin(decoded.layers[BIN_LAYER][rows, places]).float(), bins)
+        loss = loss + pointer_weight * (here + ahead + inside)
+        figures |= {"here": here.item(), "ahead": ahead.item(), "bin": inside.item()}
     if len(batch.scores):
         rows, places = batch.scores[:, 0].long(), batch.scores[:, 1].long()
         said = helpers.score(decoded.layers[SCORE_LAYER][rows, places]).float().squeeze(-1)

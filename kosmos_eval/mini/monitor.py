@@ -16,7 +16,7 @@ from kosmos_eval.kosmos.decoder import CausalAttention
 from kosmos_eval.kosmos.model import Kosmos
 from kosmos_eval.mini.batches import collate, embed
 from kosmos_eval.mini.pictures import Pixels, normalise, shrink
-from kosmos_eval.mini.scripts import Part, Picture, TrainingRow, Words, build_row
+from kosmos_eval.mini.scripts import Picture, TrainingRow, Words, build_row
 from kosmos_eval.mini.sentences import Labelled
 from kosmos_eval.mini.skills import DETAIL, HATE, SENTIMENT
 from kosmos_eval.mini.tokenizer import EOS, build_tokenizer
@@ -81,10 +81,15 @@ def _continue(network: Kosmos, rows: Sequence[TrainingRow], most: int) -> list[l
     return written
 
 
+def _context(ids: list[int], row: TrainingRow) -> TrainingRow:
+    """These ids with the row's pictures."""
+    return TrainingRow(ids, [0.0] * len(ids), row.pictures)
+
+
 def extended(row: TrainingRow, ids: Sequence[int], then: Words) -> TrainingRow:
     """A context that goes on with generated ids and a prompt, as the second stage of a chain does."""
     tail = build_row([then]).ids[1:]
-    return TrainingRow([*row.ids, *ids, *tail], [0.0] * (len(row.ids) + len(ids) + len(tail)), row.pictures)
+    return _context([*row.ids, *ids, *tail], row)
 
 
 @torch.no_grad()
@@ -96,10 +101,7 @@ def margins(network: Kosmos, rows: Sequence[TrainingRow], answers: tuple[str, st
         shared += 1
     found: list[float] = []
     for start in range(0, len(rows), _CHUNK):
-        chunk = [
-            TrainingRow([*r.ids, *one[:shared]], [*r.weights, *([0.0] * shared)], r.pictures)
-            for r in rows[start : start + _CHUNK]
-        ]
+        chunk = [_context([*r.ids, *one[:shared]], r) for r in rows[start : start + _CHUNK]]
         batch = collate(chunk, network.config.text.embed_dim, network.device, [0] * len(chunk))
         hidden = network.decoder(embed(network.decoder.embed_tokens.weight, batch), batch.index, CausalAttention())
         last = hidden[torch.arange(len(chunk)), torch.tensor([len(r.ids) - 1 for r in chunk])]
@@ -136,7 +138,7 @@ def _agreement(scores: Sequence[float], positive: Sequence[bool]) -> float:
 
 
 def watch_opinions(network: Kosmos, opinions: Sequence[Labelled], pictures: Sequence[Pixels]) -> dict[str, float]:
-    """Rendered opinions: error rate of transcripts; verdicts from the picture, by way of a transcript, from the text."""
+    """Rendered opinions: error rate of transcripts; verdicts from the picture, via a transcript, from the text."""
     good = [o.label == "positive" for o in opinions]
     seen = [Picture(e) for e in encode_images(network, pictures)]
     asked = [build_row([picture, DETAIL]) for picture in seen]
@@ -184,13 +186,17 @@ def watch_questions(network: Kosmos, count: int) -> dict[str, float]:
     for told in (False, True):
         way = "mcot" if told else "standard"
         for name, items in (("vqa", scenes), ("vizwiz", photos)):
-            then = [f" Question: {item.question} Answer:" for item in items]  # type: ignore[attr-defined]
-            said = _answers(network, [shrink(item.image) for item in items], told, then)  # type: ignore[attr-defined]
+            then = [f" Question: {item.question} Answer:" for item in items]
+            said = _answers(network, [shrink(item.image) for item in items], told, then)
             right = [a == item.answer for a, item in zip(said, items, strict=True)]  # type: ignore[attr-defined]
             found[f"{name}_{way}"] = sum(right) / count
     written = _answers(network, [shrink(item.image) for item in captioned], False, [" An image of"] * count)
     found["caption_exact"] = sum(w in item.captions for w, item in zip(written, captioned, strict=True)) / count
-    read = generate(network, [build_row([Picture(e), DETAIL]) for e in encode_images(network, [shrink(i.image) for i in scenes])], 320)
+    read = generate(
+        network,
+        [build_row([Picture(e), DETAIL]) for e in encode_images(network, [shrink(i.image) for i in scenes])],
+        320,
+    )
     found["rationale_exact"] = sum(spell(ids) == i.rationale for ids, i in zip(read, scenes, strict=True)) / count
     return found
 

@@ -11,7 +11,7 @@ from kosmos_eval.data.mini.sentences import Opinion, random_opinion
 from kosmos_eval.data.render_text import RenderedText, render_text
 from kosmos_eval.mini.tokenizer import ASCII
 
-_OFFICIAL_SHARE = 0.65
+_OFFICIAL_SHARE = 0.92
 _OPENING_MARKS, _CLOSING_MARKS = "\"'([$#", ".,;:!?)]'\"-%"
 
 

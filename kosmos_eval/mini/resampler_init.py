@@ -1,8 +1,9 @@
 """A head start for the resampler: image token `i` reads patches `4i..4i+3` from the first step on.
 
 Latent queries are exchangeable, so a resampler left alone sits on a plateau until their symmetry breaks (90 s of the
-first study's five minutes; with the default initialisation, for good). Here it is broken by construction: keys are fitted
-to tell a patch's position code (that of `vision_init`) from its features, and each head of a latent asks for one code.
+first study's five minutes; with the default initialisation, for good). Here it is broken by construction: keys are
+fitted to tell a patch's position code (that of `vision_init`) from its features, and each head of a latent asks for
+one code.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ from kosmos_eval.mini.dense_labels import Place
 from kosmos_eval.mini.tokenizer import BOS, EOS, IMAGE_TOKENS, build_tokenizer
 
 _TOKENIZER = build_tokenizer()
-BOI, EOI = (_TOKENIZER.token_to_id(tag) for tag in ("<image>", "</image>"))
+_IDS = _TOKENIZER.get_vocab(with_added_tokens=True)
+BOI, EOI = _IDS["<image>"], _IDS["</image>"]
 _FIRST_PLACEHOLDER = 4
 
 
@@ -40,7 +41,7 @@ class Picture:
 class End:
     """`</s>`."""
 
-    weight: float = 1.0
+    weight: float = 0.5
 
 
 Part = Words | Picture | End
@@ -51,7 +52,7 @@ class TrainingRow:
     """Ids; where pictures start; how much each id counts as a target; and what the helpers are to learn.
 
     `here` and `ahead` are (position, position of an image token): where the character at a position was read, and
-    where the next one will be; `slots` is (position, slot of the next character); `scores` (position, score of the
+    where the next one will be; `bins` is (position, bin of the next character); `scores` (position, score of the
     word that ended before it).
     """
 
@@ -60,7 +61,7 @@ class TrainingRow:
     pictures: list[tuple[int, Tensor]] = field(default_factory=list)
     here: list[tuple[int, int]] = field(default_factory=list)
     ahead: list[tuple[int, int]] = field(default_factory=list)
-    slots: list[tuple[int, int]] = field(default_factory=list)
+    bins: list[tuple[int, int]] = field(default_factory=list)
     scores: list[tuple[int, float]] = field(default_factory=list)
 
     def add(self, number: int, weight: float) -> None:
@@ -117,7 +118,7 @@ def _point(row: TrainingRow, places: Sequence[Place], first: int, last: int) -> 
         row.here.append((position, start + places[last].token))
     ahead = places[max(first, 0)]
     row.ahead.append((position - 1, start + ahead.token))
-    row.slots.append((position - 1, ahead.slot))
+    row.bins.append((position - 1, ahead.bin))
 
 
 def _score(row: TrainingRow, run: Sequence[Words], owner: int, inside: int) -> None:

@@ -56,13 +56,13 @@ def _answer(text: str) -> Words:
 
 
 def transcribe(draw: Draw) -> list[Part]:
-    """A page read out; half of those with a verdict go on to it instead of ending."""
-    page, embeds = draw.stock.pages.draw(draw.rng, lambda p: len(p.text) <= draw.longest)
-    return [Picture(embeds), DETAIL, *_reading(page, draw), *_end(page, draw.rng)]
-
-
-def _reading(page: Page, draw: Draw) -> list[Part]:
-    return [Words(f" {page.text}", 1.0, page.places, draw.stock.scores if page.label else None)]
+    """A page read out, or as much of it as is due; half of those with a verdict go on to it instead of ending."""
+    page, embeds = draw.stock.pages.draw(draw.rng)
+    scores = draw.stock.scores if page.label else None
+    if len(page.text) > draw.longest:
+        begun = page.text[: draw.longest].rstrip()
+        return [Picture(embeds), DETAIL, Words(f" {begun}", 1.0, page.places, scores)]
+    return [Picture(embeds), DETAIL, Words(f" {page.text}", 1.0, page.places, scores), *_end(page, draw.rng)]
 
 
 def _end(page: Page, rng: random.Random) -> list[Part]:

@@ -9,17 +9,18 @@ from torch import nn
 
 from kosmos_eval.mini.batches import collate, draw_rows, draw_shifts
 from kosmos_eval.mini.config import DecodeStage
-from kosmos_eval.mini.decoder_init import init_decoder
+from kosmos_eval.mini.decoder_init import free_mask, init_decoder
 from kosmos_eval.mini.losses import Helpers, decoder_loss
-from kosmos_eval.mini.pools import Pool, encode_panels, make_meme, make_photo, make_scene, page_maker
+from kosmos_eval.mini.pools import Pool, encode, encode_panels, make_meme, make_photo, make_scene, page_maker
 from kosmos_eval.mini.sentences import Corpus
 from kosmos_eval.mini.skills import Stock
 from kosmos_eval.mini.word_scores import word_scores
 from kosmos_eval.mini.workbench import Workbench, set_rate, step_rng
 
 NAME = "decode"
-_SURE, _GROWTH, _LONGEST, _MEMORY = 0.85, 1.06, 330, 0.8
-CLIP_NORM = 1.0
+_SKILLS_A_STEP = 2
+_SURE, _GROWTH, _LONGEST, _MEMORY = 0.72, 1.04, 330, 0.8
+CLIP_NORM, _RESCALED_ON = 1.0, 32
 
 
 def build_stock(bench: Workbench, stage: DecodeStage, corpus: Corpus, renewals: int) -> Stock:
@@ -36,7 +37,7 @@ def build_stock(bench: Workbench, stage: DecodeStage, corpus: Corpus, renewals: 
     )
     stock.pages.fill(renewals * stage.refresh)
     for pool in (stock.scenes, stock.photos, stock.memes):
-        pool.fill(renewals * max(1, stage.refresh // 8))  # type: ignore[attr-defined]
+        pool.fill(renewals * max(1, stage.refresh // 8))
     return stock
 
 
@@ -44,7 +45,7 @@ def renew(stock: Stock, stage: DecodeStage) -> None:
     """Fresh pictures for the oldest."""
     stock.pages.renew(stage.refresh)
     for pool in (stock.scenes, stock.photos, stock.memes):
-        pool.renew(max(1, stage.refresh // 8))  # type: ignore[attr-defined]
+        pool.renew(max(1, stage.refresh // 8))
 
 
 def skill_weights(stage: DecodeStage, step: int) -> dict[str, float]:
@@ -57,11 +58,19 @@ def skill_weights(stage: DecodeStage, step: int) -> dict[str, float]:
     return found
 
 
-def rescale_images(bench: Workbench, stock: Stock) -> None:
-    """Image tokens times sqrt(width) get unit rms, which is what word embeddings have: else they drown the words."""
-    network = bench.network
+def rescale_images(bench: Workbench, corpus: Corpus) -> None:
+    """Image tokens times sqrt(width) get unit rms, which is what word embeddings have: else they drown the words.
+
+    The dimensions reserved for positions, which the dense stages did not read either, are silenced for good.
+    """
+    network, make = bench.network, page_maker(corpus)
+    text = network.config.text
     with torch.no_grad():
-        rms = stock.pages.embeds.float().pow(2).mean().sqrt() * network.decoder.embed_scale
+        mask = free_mask(text.embed_dim, text.attention_heads).to(bench.device)
+        network.resampler.out_proj.weight.mul_(mask[:, None])
+        network.resampler.out_proj.bias.mul_(mask)
+        embeds = encode(bench, [make(random.Random(place))[1] for place in range(_RESCALED_ON)])
+        rms = embeds.float().pow(2).mean().sqrt() * network.decoder.embed_scale
         network.resampler.out_proj.weight.div_(rms)
         network.resampler.out_proj.bias.div_(rms)
 
@@ -86,10 +95,9 @@ def train_decode(bench: Workbench, stage: DecodeStage, corpus: Corpus) -> None:
     optimiser = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
     first, kept = bench.restore(NAME, helpers, optimiser)
     longest, memory = kept.get("longest", float(stage.first_length)), kept.get("memory", 0.0)
-    stock = build_stock(bench, stage, corpus, first // stage.refresh_every)
     if fresh:
-        rescale_images(bench, stock)
-        stock = build_stock(bench, stage, corpus, 0)
+        rescale_images(bench, corpus)
+    stock = build_stock(bench, stage, corpus, first // stage.refresh_every)
     for step in range(first, stage.schedule.steps):
         if step > first and step % stage.refresh_every == 0:
             renew(stock, stage)
@@ -105,15 +113,6 @@ def train_decode(bench: Workbench, stage: DecodeStage, corpus: Corpus) -> None:
     bench.save(NAME, stage.schedule.steps, helpers, optimiser, longest=longest, memory=memory)
 
 
-def _two_skills(rng: random.Random, weights: dict[str, float]) -> list[str]:
-    """Two draws; different skills if there are two."""
-    names = list(weights)
-    (one,) = rng.choices(names, [weights[n] for n in names])
-    rest = [n for n in names if n != one] or names
-    (two,) = rng.choices(rest, [weights[n] for n in rest])
-    return [one, two]
-
-
 def _step(
     bench: Workbench, stage: DecodeStage, stock: Stock, helpers: Helpers, optimiser: torch.optim.Optimizer,
     parameters: list[nn.Parameter], step: int, longest: int,
@@ -122,8 +121,9 @@ def _step(
     optimiser.zero_grad(set_to_none=True)
     found = {}
     width = bench.network.config.text.embed_dim
-    for skill in _two_skills(rng, skill_weights(stage, step)):
-        rows = draw_rows(rng, stock, skill, longest, stage.token_budget // 2)
+    weights = skill_weights(stage, step)
+    for skill in rng.choices(list(weights), list(weights.values()), k=_SKILLS_A_STEP):
+        rows = draw_rows(rng, stock, skill, longest, stage.token_budget // _SKILLS_A_STEP)
         batch = collate(rows, width, bench.device, draw_shifts(rng, rows))
         with torch.autocast(bench.device.type, torch.bfloat16):
             loss, figures = decoder_loss(bench.network, helpers, batch, stage.pointer_weight)

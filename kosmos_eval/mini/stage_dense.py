@@ -31,8 +31,10 @@ def _labels(batch: Sequence[DenseExample], tokens: bool, device: torch.device) -
         bins = _stack([made.patch_bins.reshape(TOKENS, STRIP * BINS) for made in labels], device)
         chars = [bins, _stack([made.token_chars for made in labels], device)]
         return chars, _stack([made.token_attributes for made in labels], device)
-    chars = [_stack([made.patch_bins for made in labels], device), _stack([made.patch_chars for made in labels], device)]
-    return chars, _stack([made.patch_attributes for made in labels], device)
+    bins = _stack([made.patch_bins for made in labels], device)
+    return [bins, _stack([made.patch_chars for made in labels], device)], _stack(
+        [made.patch_attributes for made in labels], device
+    )
 
 
 def _see(bench: Workbench, pixels: Tensor, tokens: bool) -> Tensor:
@@ -41,7 +43,7 @@ def _see(bench: Workbench, pixels: Tensor, tokens: bool) -> Tensor:
         return features[:, 1:] * features.shape[-1] ** 0.5
     text = bench.network.config.text
     mask = free_mask(text.embed_dim, text.attention_heads).to(features.device)
-    return resample(bench.network.resampler, features)[0] * bench.network.decoder.embed_scale * mask
+    return resample(bench.network.resampler, features)[0] * mask
 
 
 def _optimiser(bench: Workbench, heads: nn.Module, stage: DenseStage, tokens: bool) -> torch.optim.Optimizer:
@@ -66,7 +68,13 @@ def train_dense(bench: Workbench, name: str, stage: DenseStage, sentences: Seque
         set_rate(optimiser, stage.schedule.at(step))
         result = _step(bench, heads, optimiser, batch, tokens)
         if step % bench.recipe.log_every == 0:
-            bench.log(name, step, loss=result.loss.item(), characters=[round(share, 4) for share in result.characters], **result.attributes)
+            bench.log(
+                name,
+                step,
+                loss=result.loss.item(),
+                characters=[round(share, 4) for share in result.characters],
+                **result.attributes,
+            )
         if bench.due():
             bench.save(name, step + 1, heads, optimiser)
     bench.save(name, stage.schedule.steps, heads, optimiser)

@@ -20,13 +20,13 @@ ASCII = "".join(chr(code) for code in range(33, 127))
 BEYOND_ASCII = "éèêëàáâäãåçíîïñóôöøúûüæœßÉ–—‘’“”…½°£€·"
 ALPHABET = SPACE + ASCII + BEYOND_ASCII
 WORDS = (
-    "Question:", "Answer:", "Introduce", "detail:", "opinion?", "speech?", "Here", "images:", "image", "is:", "correct?",
-    "picture", "pictures", "positive", "negative", "Yes", "No", "unanswerable", "circle", "square", "triangle",
-    "diamond", "orange", "yellow", "purple", "brown", "black", "green", "small", "large", "center", "bottom", "right",
-    "object", "shape", "color", "background", "there", "left", "blue", "pink", "gray", "white", "against", "shows",
-    "drawing", "scene", "shapes", "objects", "cream", "pale", "following",
+    "Question:", "Answer:", "Introduce", "detail:", "opinion?", "speech?", "Here", "images:", "image", "is:",
+    "correct?", "picture", "pictures", "positive", "negative", "Yes", "No", "unanswerable", "circle", "square",
+    "triangle", "diamond", "orange", "yellow", "purple", "brown", "black", "green", "small", "large", "center",
+    "bottom", "right", "object", "shape", "color", "background", "there", "left", "blue", "pink", "gray", "white",
+    "against", "shows", "drawing", "scene", "shapes", "objects", "cream", "pale", "following",
 )  # fmt: skip
-"""Words that are one token. Each would make a transcript that holds it shorter, and its spelling rarer: keep it short."""
+"""Words that are one token. Each makes the transcripts that hold it shorter, and its spelling rarer: keep it short."""
 IMAGE_TOKENS = 64
 _CHARACTER_SCORE, _WORD_SCORE = -10.0, -1.0
 
@@ -41,11 +41,10 @@ def pieces() -> list[tuple[str, float]]:
 def build_tokenizer() -> Tokenizer:
     """The tokenizer as XLM-RoBERTa's is built, holding already the tags that Kosmos2Processor would add."""
     tokenizer = Tokenizer(models.Unigram(pieces(), unk_id=UNK, byte_fallback=False))
-    metaspace = {"replacement": SPACE, "prepend_scheme": "always"}
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(**metaspace)]
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always")]
     )
-    tokenizer.decoder = decoders.Metaspace(**metaspace)
+    tokenizer.decoder = decoders.Metaspace(replacement=SPACE, prepend_scheme="always")
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", BOS), ("</s>", EOS)]
     )

@@ -33,6 +33,7 @@ def new_bench(recipe: Recipe, out: Path) -> Workbench:
 def run_stage(bench: Workbench, stage: str, corpus: Corpus) -> None:
     """One stage, on top of the one before."""
     place = STAGES.index(stage)
+    torch.manual_seed(bench.recipe.seed + place)
     if place and not bench.checkpoint(stage).is_file():
         bench.restore(STAGES[place - 1])
     texts = [s.text for s in corpus.sentences]

@@ -55,17 +55,16 @@ def init_vision(tower: VisionTower) -> None:
     position[1:, CODE // 2 : CODE] = axis.repeat_interleave(GRID, 0)
     position[0, :CODE] = 0
     for block, offsets in zip(tower.blocks, OFFSETS, strict=False):
-        for head, offset in enumerate(offsets):
+        for head, offset in enumerate(offsets[: tower.blocks[0].qkv.heads]):  # type: ignore[union-attr, index]
             _point(block, head, offset)  # type: ignore[arg-type]
 
 
 def keep_positions(tower: VisionTower) -> None:
-    """Nothing writes into the dimensions of the position code, now or in training: the resampler finds patches by it."""
-    for block in tower.blocks:
-        for linear in (block.out, block.fc2):
-            for parameter in (linear.weight, linear.bias):  # type: ignore[union-attr]
-                parameter.data[:CODE] = 0  # type: ignore[union-attr, index]
-                parameter.register_hook(_without_code)  # type: ignore[union-attr, operator]
+    """Nothing writes into the dimensions of the position code, now or in training: the resampler reads it."""
+    for name, parameter in tower.blocks.named_parameters():
+        if name.split(".")[1] in ("out", "fc2"):
+            parameter.data[:CODE] = 0
+            parameter.register_hook(_without_code)
 
 
 def _without_code(gradient: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Measures a stage's newest checkpoint: `python -m kosmos_eval.mini.watch --sentences FILE... --out DIR --count 200`."""
+"""Measures the newest checkpoint: `python -m kosmos_eval.mini.watch --sentences FILE... --out DIR --count 200`."""
 
 from __future__ import annotations
 

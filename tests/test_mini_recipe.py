@@ -1,0 +1,156 @@
+"""The training recipe of kosmos-mini: it trains on what the checkpoint's readers are fed, and can be resumed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from kosmos_eval.data.render_text import render_text
+from kosmos_eval.kosmos.decoder import CausalAttention
+from kosmos_eval.kosmos.weights import load_network
+from kosmos_eval.mini import stage_decode, stage_dense
+from kosmos_eval.mini.batches import collate, embed
+from kosmos_eval.mini.config import Recipe
+from kosmos_eval.mini.dense_labels import CONTEXT, Labels, label_text
+from kosmos_eval.mini.export import CHECKPOINT, write_checkpoint
+from kosmos_eval.mini.fast import decode, encode_patches, resample
+from kosmos_eval.mini.pictures import normalise, shrink
+from kosmos_eval.mini.scripts import End, Picture, Words, build_row
+from kosmos_eval.mini.sentences import Corpus, Labelled
+from kosmos_eval.mini.tokenizer import ALPHABET, EOS, build_tokenizer
+from kosmos_eval.mini.train import STAGES, new_bench, run_stage
+
+TINY = {
+    "seed": 3,
+    "network": {"vision_width": 64, "vision_layers": 2, "vision_heads": 2, "text_width": 64, "text_layers": 3,
+                "text_heads": 2, "positions": 2048},
+    "patches": {"schedule": {"steps": 2}, "mix": {"page": 1, "scene": 1}},
+    "tokens": {"schedule": {"steps": 2}, "mix": {"page": 1, "meme": 1}},
+    "decode": {
+        "schedule": {"steps": 3}, "token_budget": 600, "pool": 4, "refresh": 2, "refresh_every": 2,
+        "skills": {"transcribe": [[0, 1.0]], "ask_scene": [[0, 1.0]], "with_shots": [[1, 1.0]]},
+    },
+    "log_every": 1,
+    "save_minutes": 0.0,
+}  # fmt: skip
+CORPUS = Corpus(
+    sentences=[Labelled("a fine day at the mill .", "positive"), Labelled("the soup was cold again .", "negative")],
+    phrases=[Labelled("fine day", "positive"), Labelled("cold again", "negative")],
+    monitor=[],
+)
+
+
+@pytest.fixture
+def recipe(monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    monkeypatch.setattr("kosmos_eval.mini.resampler_init._BATCHES", 1)
+    monkeypatch.setattr("kosmos_eval.mini.stage_decode._RESCALED_ON", 2)
+    monkeypatch.setattr("kosmos_eval.mini.stage_decode.encode_panels", lambda bench: {})
+    return Recipe.model_validate(TINY)
+
+
+def _trained(recipe: Recipe, out: Path) -> dict[str, torch.Tensor]:
+    bench = new_bench(recipe, out)
+    for stage in STAGES:
+        run_stage(bench, stage, CORPUS)
+    return bench.network.state_dict()
+
+
+def test_the_tokenizer_gives_back_what_it_was_given() -> None:
+    tokenizer = build_tokenizer()
+    for text in ("Question: is it (really) so?", "a café , they said -- twice !", "sentimental pictures and No other"):
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        assert tokenizer.decode(ids) == text
+    spelled = tokenizer.encode("the plot thickens .", add_special_tokens=False).tokens
+    assert "".join(spelled) == "▁the▁plot▁thickens▁."
+    assert all(len(piece) == 1 for piece in spelled)
+
+
+def test_labels_hold_the_text_in_the_order_of_the_image_tokens() -> None:
+    page, labels = render_text("a quiet film , and a long one that wraps over two lines at least"), Labels()
+    label_text(labels, page.chars, page.image.width)
+    own = labels.token_chars[:, CONTEXT:]
+    assert "".join(ALPHABET[c] for c in own[own >= 0]) == "".join(c[0] for c in page.chars).replace(" ", "▁")
+
+
+def test_a_row_points_at_the_image_token_of_each_character() -> None:
+    page, labels = render_text("two words"), Labels()
+    label_text(labels, page.chars, page.image.width)
+    words = Words(" two words", 1.0, labels.places)
+    row = build_row([Picture(torch.zeros(64, 8)), Words(" Introduce this picture in detail:"), words, End()])
+    start = row.pictures[0][0]
+    assert row.ids[-1] == EOS
+    assert [target - start for _, target in row.ahead] == [labels.places[0].token, *(p.token for p in labels.places)]
+    assert [target - start for _, target in row.here] == [p.token for p in labels.places]
+
+
+def test_training_computes_what_the_network_computes(recipe: Recipe, tmp_path: Path) -> None:
+    network = new_bench(recipe, tmp_path).network.eval()
+    pixels = normalise([shrink(render_text("same picture").image)])
+    with torch.no_grad():
+        embeds = resample(network.resampler, encode_patches(network.vision, pixels))[0]
+        assert torch.allclose(embeds, network.encode_images(pixels), atol=1e-5)
+        batch = collate([build_row([Picture(embeds[0]), Words(" Answer: so")])], 64, torch.device("cpu"), [0])
+        inputs = embed(network.decoder.embed_tokens.weight, batch)
+        hidden = network.decoder(inputs, batch.index, CausalAttention())
+        assert torch.allclose(decode(network.decoder, inputs, batch.index).hidden, hidden, atol=1e-4)
+
+
+def test_every_stage_runs_and_goes_on_where_it_stopped(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(1)
+    whole = _trained(recipe, tmp_path / "whole")
+    for module, name in ((stage_dense, "dense_batch"), (stage_decode, "draw_rows")):
+        real, calls = getattr(module, name), []
+
+        def fails_once(*given: object, real=real, calls=calls):  # type: ignore[no-untyped-def]
+            calls.append(1)
+            if len(calls) == 4:
+                raise KeyboardInterrupt
+            return real(*given)
+
+        monkeypatch.setattr(module, name, fails_once)
+        with pytest.raises(KeyboardInterrupt):
+            _trained(recipe, tmp_path / "stopped")
+    again = _trained(recipe, tmp_path / "stopped")
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    rows = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    assert {row["stage"] for row in rows} == set(STAGES)
+
+
+def _agrees_with_hugging_face(folder: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    processor = transformers.AutoProcessor.from_pretrained(folder)
+    model = transformers.Kosmos2ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    assert model.config.text_config.vocab_size == len(processor.tokenizer)
+    image = render_text("read this").image
+    prompt = " Introduce this picture in detail: read this Question: what is the sentiment of the opinion? Answer:"
+    fed = processor(text=prompt, images=image, return_tensors="pt")
+    row = build_row([Picture(torch.zeros(64, 8)), Words(prompt)])
+    assert fed["input_ids"][0].tolist() == row.ids
+    assert torch.equal(fed["pixel_values"], normalise([shrink(image)]))
+    network = load_network(folder)
+    with torch.no_grad():
+        mask = torch.as_tensor(fed["image_embeds_position_mask"]).bool()
+        ours = network(fed["input_ids"], mask, fed["pixel_values"])
+        assert torch.allclose(model(**fed).logits, ours, atol=1e-3, rtol=1e-4)
+
+
+def test_hugging_face_reads_what_is_exported(recipe: Recipe, tmp_path: Path) -> None:
+    write_checkpoint(new_bench(recipe, tmp_path / "run").network, tmp_path / "checkpoint")
+    _agrees_with_hugging_face(tmp_path / "checkpoint")
+
+
+def test_hugging_face_reads_the_bundled_checkpoint() -> None:
+    if not (CHECKPOINT / "model.safetensors").is_file():
+        pytest.skip("no bundled checkpoint yet")
+    _agrees_with_hugging_face(CHECKPOINT)
+    assert sum(file.stat().st_size for file in CHECKPOINT.iterdir()) < 40e6
+
+
+def test_an_unreadable_picture_does_not_change_size() -> None:
+    assert shrink(Image.new("RGB", (300, 200))).shape == (224, 224, 3)
