@@ -49,11 +49,13 @@ def outcome(folder: RunFolder, metrics: Sequence[Metric]) -> Outcome:
     unfit = [r for r in answers.values() if r is not None and not r.response.fits]
     told = _told(metrics, folder.references())
     scores = [_defined(score) for score in compute_all(told, predictions)]
+    reason = ""
     if unfit:
         reason = f"does not fit: {len(unfit)} of {len(rows)} requests ({unfit[0].response.error})"
-        scores = [replace(s, value=None, stderr=None, reason=reason) for s in scores]
     elif rows and not answered:
         reason = f"{NO_ANSWER}: {next(iter(errors.values()))}"
+    # Where only some do not fit, the others were picked by the length of their prompts: no score of the benchmark.
+    if reason:
         scores = [replace(s, value=None, stderr=None, reason=reason) for s in scores]
     counts = Counts(samples=len(rows), answered=len(answered), failed=len(errors), unfit=len(unfit))
     each = [{k: v for k, v in row.items() if math.isfinite(v)} for row in per_sample_all(told, predictions)]

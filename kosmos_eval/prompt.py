@@ -94,7 +94,7 @@ def _segments(part: Part) -> Iterable[Segment]:
         return (part,)
     if isinstance(part, str):
         return parse_tags(part)
-    if isinstance(part, Path) or hasattr(part, "tobytes"):
+    if isinstance(part, Path) or (hasattr(part, "tobytes") and hasattr(part, "mode")):
         return (Image.of(part),)
     raise TypeError(f"a prompt is made of str, Path, PIL images and segments, not of {type(part).__name__}")
 

@@ -39,6 +39,7 @@ class Record:
             "stages": [_plain(stage) for stage in self.response.stages],
             "error": self.response.error,
             "fits": self.response.fits,
+            "pixels": self.response.pixels,
             "unit": self.unit,
             "seconds": round(self.seconds, 4),
         }
@@ -49,7 +50,7 @@ class Record:
         """Raises ValueError, KeyError or TypeError for a line that is none."""
         plain = json.loads(line, parse_constant=_refuse)
         stages = tuple(_stage(stage) for stage in plain["stages"])
-        response = Response(plain["id"], stages, plain["error"], plain["fits"])
+        response = Response(plain["id"], stages, plain["error"], plain["fits"], plain.get("pixels"))
         demos = tuple(plain["demos"])
         return cls(plain["id"], plain["prompt_hash"], demos, response, plain["unit"], plain["seconds"])
 
@@ -70,13 +71,13 @@ def _plain(stage: StageResult) -> dict[str, Any]:
         g = stage.generated
         plain |= {"text": g.text, "finish": g.finish, "ids": list(g.ids)}
     if stage.choices:
-        plain["choices"] = [[c.name, c.logprob, c.tokens] for c in stage.choices]
+        plain["choices"] = [[c.name, c.logprob, c.tokens, c.mean] for c in stage.choices]
     return plain
 
 
 def _stage(plain: dict[str, Any]) -> StageResult:
     generated = Generated(plain["text"], tuple(plain["ids"]), plain["finish"]) if "text" in plain else None
-    choices = tuple(ChoiceScore(name, float(logprob), tokens) for name, logprob, tokens in plain.get("choices", ()))
+    choices = tuple(ChoiceScore(name, float(logprob), n) for name, logprob, n, _mean in plain.get("choices", ()))
     return StageResult(plain["name"], generated, choices)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from kosmos_eval.errors import PromptError, UsageError
 from kosmos_eval.prompt import Image, Output, Segment, Text, Tokens, describe, digest
 
 
@@ -21,6 +22,10 @@ class Generate:
     length_penalty: float = 1.0
     no_repeat_ngram: int = 0
     stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1 or self.beams < 1:
+            raise UsageError(f"cannot write {self.max_tokens} tokens with {self.beams} beams: both are at least 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,12 @@ class Request:
     id: str
     context: tuple[Segment, ...]
     stages: tuple[Stage, ...]
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise UsageError(f"request {self.id!r} has no stage: nothing is asked")
+        if any(isinstance(stage.act, Score) for stage in self.stages[:-1]):
+            raise UsageError(f"request {self.id!r}: only the last stage may score")
 
     @property
     def prompt_hash(self) -> str:
@@ -106,12 +117,16 @@ class StageResult:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """All stages of one request, or the reason why there are none. `fits` is False where it exceeds the positions."""
+    """All stages of one request, or the reason why there are none. `fits` is False where it exceeds the positions.
+
+    `pixels` is a hash of the contents of the request's pictures, in their order: what was seen, whatever its name.
+    """
 
     id: str
     stages: tuple[StageResult, ...] = ()
     error: str | None = None
     fits: bool = True
+    pixels: str | None = None
 
     @property
     def text(self) -> str | None:
@@ -149,7 +164,14 @@ def images_of(request: Request) -> list[Image]:
 
 
 def _resolved(segments: tuple[Segment, ...], outputs: Mapping[str, Generated]) -> list[Segment]:
-    return [Text(outputs[s.stage].text) if isinstance(s, Output) else s for s in segments]
+    resolved: list[Segment] = []
+    for s in segments:
+        if isinstance(s, Output):
+            if s.stage not in outputs:
+                raise PromptError(f"output {s.stage!r} stands in a prompt, but no stage before writes it")
+            s = Text(outputs[s.stage].text)
+        resolved.append(s)
+    return resolved
 
 
 def assemble(request: Request, k: int, outputs: Mapping[str, Generated]) -> list[Segment]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kosmos_eval.engine.limits import Limits
 from kosmos_eval.models.kosmos import KosmosModel
-from kosmos_eval.prompt import Image, Output, Prompt, Segment, Text, Tokens
+from kosmos_eval.prompt import Image, Output, Prompt, Segment, Tag, Text, Tokens
 from kosmos_eval.request import Choice, Generate, Request, Response, Score, Stage, assemble
 
 PICTURES = [Image.of(picture(random.Random(i))) for i in range(6)]
@@ -209,6 +209,73 @@ def test_nothing_is_computed_twice(folder: tuple[Path, Any]) -> None:
     # The demonstrations and the common picture once; each question's own tokens once; candidates of one token nothing.
     assert model.engine.runner.computed <= prefix + sum(n - prefix for n in whole) + 20
     assert model.engine.images.encoded == 4
+
+
+def test_a_second_stage_goes_on_where_the_first_stopped(folder: tuple[Path, Any]) -> None:
+    model = KosmosModel.load(folder[0], "random")
+    context = (*demonstrations(2), Text("Question: dog Answer:"))
+    ask = Text(" Question: what is good? Answer:")
+    first, second = Stage("rationale", context, Generate(12)), Stage("answer", (ask,), Score(CHOICES[:2]))
+    generated = answers(model, [Request("0", (), (first, second))])[0].stages[0].generated
+    assert generated is not None
+    whole = len(model.encode(Prompt(*context, Tokens(generated.ids), ask)).input_ids)
+    assert model.engine.runner.computed <= whole
+
+
+def test_pictures_are_known_by_their_content(reference: Reference, tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    act = Score(CHOICES[:2])
+    seen = []
+    for image in (PICTURES[0], PICTURES[1], PICTURES[0]):
+        assert image.pil is not None
+        image.pil.save(path)
+        request = Request("0", (), (Stage("answer", (Image.of(path), Text("dog")), act),))
+        seen.append(answers(reference.ours, [request])[0])
+    assert seen[0] == seen[2]
+    assert seen[0].pixels != seen[1].pixels
+    assert seen[0].scores != seen[1].scores
+
+
+def test_logits_that_are_not_numbers_are_no_answer(folder: tuple[Path, Any]) -> None:
+    import torch
+
+    model = KosmosModel.load(folder[0], "random")
+    with torch.no_grad():
+        model.network.decoder.norm.weight[0] = float("nan")
+    context = (Text("Question: dog Answer:"),)
+    for act in (Generate(4), Generate(4, beams=3)):
+        [(_, response)] = model.run([Request("0", (), (Stage("answer", context, act),))])
+        assert "not numbers" in (response.error or "")
+        assert response.stages == ()
+
+
+def test_malformed_requests_stop_no_other(reference: Reference) -> None:
+    act = Score(CHOICES[:2])
+    good = Stage("answer", (Text("Question: dog Answer:"),), act)
+    malformed: list[tuple[Segment, ...]] = [
+        (Tokens(()),), (Text("half \ud800"),), (Tokens((0, 10**6)),), (Tokens((-1,)),), (Output("nothing"),), (Tag("<no>"),),
+    ]  # fmt: skip
+    stages = [good, *(Stage("answer", segments, act) for segments in malformed), good]
+    found = dict(reference.ours.run([Request(str(i), (), (stage,)) for i, stage in enumerate(stages)]))
+    assert [bool(found[i].error) for i in range(len(stages))] == [False, *([True] * len(malformed)), False]
+    assert found[0].scores == found[len(stages) - 1].scores
+
+
+def test_a_text_that_grows_when_it_is_read_again_is_refused_by_name(folder: tuple[Path, Any]) -> None:
+    """A fresh stage turns generated tags to text, of more tokens than was allowed for."""
+    model = KosmosModel.load(folder[0], "random")
+    model.processor.positions = 140
+    stages = (
+        Stage("rationale", (PICTURES[0], Text("dog")), Generate(30)),
+        Stage("answer", (Output("rationale"), Text(" dog")), Score(CHOICES[:2]), "fresh", "drop"),
+    )
+    tags = " ".join(f"<patch_index_{i:04d}>" for i in range(30))
+    model.engine.processor.tokenizer.decode = lambda ids: tags  # type: ignore[method-assign]
+    short = Request("short", (), (Stage("answer", (Text("dog"),), Score(CHOICES[:2])),))
+    found = dict(model.run([Request("long", (), stages), short]))
+    assert not found[0].fits
+    assert "'long'" in (found[0].error or "")
+    assert found[1].error is None
 
 
 def test_a_bad_request_stops_no_other(reference: Reference, tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def _encoder(model: str) -> Encoder | None:
 
     if model in BUNDLED and not (bundled(model) / "config.json").is_file():
         return None
-    folder = locate(model).folder
+    folder = locate(model, weights=False).folder
     from kosmos_eval.kosmos.processor import Processor
 
     return Processor.load(folder)

@@ -5,6 +5,7 @@ Positions are explicit for every row (its place in its own sequence), so a row s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ from kosmos_eval.engine.runner import Runner
 from kosmos_eval.engine.writing import Ending, banned
 from kosmos_eval.kosmos.tokenizer import KosmosTokenizer
 from kosmos_eval.request import Generate, Generated, StageResult
+
+NAN = "the model's logits are not numbers: try another dtype, or see whether the checkpoint is whole"
 
 
 @dataclass(slots=True)
@@ -67,8 +70,15 @@ def _act(row: Row) -> Generate:
     return row.now.act
 
 
-def _finish(row: Row, text: Generated) -> None:
+def _finish(row: Row, text: Generated, ids: Sequence[int]) -> None:
+    """Notes what a row wrote; `ids` with what does not count, since that may be cached, too."""
+    row.written = list(ids)
     row.finish_stage(StageResult(row.now.name, text))
+
+
+def _not_numbers(logits: Tensor) -> list[bool]:
+    """Which lines of logits hold a NaN: an overflow, or a broken checkpoint. What follows from them is no answer."""
+    return logits.isnan().any(dim=-1).tolist()
 
 
 def _banned(row: Row, written: list[int] | tuple[int, ...]) -> list[int]:
@@ -86,15 +96,19 @@ def write_greedily(runner: Runner, batch: Batch, rows: int, logits: Tensor, toke
         for place, row in enumerate(batch.writing):
             if ban := _banned(row, written[row.index]):
                 logits[place, ban] = float("-inf")
-        tokens = logits.argmax(dim=-1).tolist()
+        tokens, broken = logits.argmax(dim=-1).tolist(), _not_numbers(logits)
         # From the last place down, so that retiring one row does not move another that is still to be looked at.
         for place in range(batch.active - 1, -1, -1):
             row = batch.rows[place]
             ids, ending = written[row.index], endings[row.index]
+            if broken[place]:
+                row.failure = NAN
+                batch.retire(place)
+                continue
             ids.append(tokens[place])
             finish = ending.reached(ids)
             if finish or len(ids) >= ending.max_tokens:
-                _finish(row, ending.generated(ids, finish))
+                _finish(row, ending.generated(ids, finish), ids)
                 batch.retire(place)
         if batch.active:
             logits = _greedy_step(runner, batch, written, device)
@@ -123,15 +137,19 @@ def write_with_beams(runner: Runner, batch: Batch, rows: int, logits: Tensor, to
     logits = logits.repeat_interleave(beams, dim=0)
     while batch.active:
         sources: list[list[int]] = []
+        broken = [any(_not_numbers(lines)) for lines in logits.unflatten(0, (batch.active, beams))]
         for place, candidates in enumerate(_candidates(batch, searches, logits, beams)):
-            continued = searches[batch.rows[place].index].advance(candidates)
+            continued = [] if broken[place] else searches[batch.rows[place].index].advance(candidates)
             sources.append([place * beams + beam for beam in continued])
         for place in range(batch.active - 1, -1, -1):
             row = batch.rows[place]
             search = searches[row.index]
-            if search.over:
-                best = search.best()
-                _finish(row, search.ending.generated(best.ids, best.finish))
+            if search.over or broken[place]:
+                if broken[place]:
+                    row.failure = NAN
+                else:
+                    best = search.best()
+                    _finish(row, search.ending.generated(best.ids, best.finish), best.ids)
                 sources[place], sources[batch.active - 1] = sources[batch.active - 1], sources[place]
                 batch.retire(place)
         if batch.active:

@@ -9,7 +9,7 @@ whose next stage starts afresh wait for the next round.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby, islice
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,7 @@ from kosmos_eval.engine.choices import Branch, lay_out
 from kosmos_eval.engine.decoding import Batch, write_greedily, write_with_beams
 from kosmos_eval.engine.images import ImageStore, ImageTable
 from kosmos_eval.engine.keys import common, sequence
-from kosmos_eval.engine.limits import Limits, check_length
+from kosmos_eval.engine.limits import Limits, check_length, too_long
 from kosmos_eval.engine.rows import Row
 from kosmos_eval.engine.runner import Runner
 from kosmos_eval.engine.tree import build, meeting
@@ -29,7 +29,7 @@ from kosmos_eval.errors import KosmosEvalError, RequestTooLongError
 from kosmos_eval.kosmos.model import Kosmos
 from kosmos_eval.kosmos.processor import Processor
 from kosmos_eval.prompt import Image, Text, Tokens
-from kosmos_eval.request import ChoiceScore, Request, Response, Score, StageResult, assemble, images_of
+from kosmos_eval.request import ChoiceScore, Generate, Request, Response, Score, StageResult, assemble, images_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -50,11 +50,25 @@ class Engine:
     def run(self, requests: Iterable[Request]) -> Iterator[tuple[int, Response]]:
         """Answers come as they are ready, each with its request's place in the stream. A bad request is answered by an
         error and stops no other."""
-        numbered = enumerate(requests)
-        while window := list(islice(numbered, self.limits.window)):
+        for window in self._windows(requests):
             table = ImageTable(self.images)
             self.runner.begin(table)
             yield from self._window([Row(i, request) for i, request in window], table)
+
+    def _windows(self, requests: Iterable[Request]) -> Iterator[list[tuple[int, Request]]]:
+        """The stream in windows, bounded in requests and in pictures, by what is in it alone."""
+        window: list[tuple[int, Request]] = []
+        pictures: set[str] = set()
+        for index, request in enumerate(requests):
+            names = {image.name for image in images_of(request)}
+            full = len(window) == self.limits.window or len(pictures | names) > self.limits.pictures
+            if window and full:
+                yield window
+                window, pictures = [], set()
+            window.append((index, request))
+            pictures |= names
+        if window:
+            yield window
 
     def _window(self, rows: list[Row], table: ImageTable) -> Iterator[tuple[int, Response]]:
         while rows:
@@ -69,18 +83,18 @@ class Engine:
 
     def _prepare(self, row: Row, table: ImageTable) -> bool:
         """Encodes the stage at hand; False, with the failure noted, if the request cannot be run."""
-        before = row.sequence.keys[: row.cached]
+        held = row.held()
         try:
             if row.stage == 0:
                 check_length(row.request, self.processor)
-                for image in images_of(row.request):
-                    table.number(image)  # a picture that cannot be read is known before anything is computed
+                # A picture that cannot be read is known before anything is computed.
+                row.pixels = table.contents(images_of(row.request))
             self._encode(row, table)
         except KosmosEvalError as error:
             row.failure, row.fits = str(error), not isinstance(error, RequestTooLongError)
             return False
         # What a stop string cut off the text has keys and values, but is no part of the sequence any more.
-        row.cached = min(common(before, row.sequence.keys), row.trunk - 1)
+        row.cached, row.written = min(common(held, row.sequence.keys), row.trunk - 1), []
         return True
 
     def _encode(self, row: Row, table: ImageTable) -> None:
@@ -90,6 +104,9 @@ class Engine:
         row.sequence = sequence(encode(segments), table)
         row.choices = None
         act = row.now.act
+        if not len(row.sequence):
+            raise KosmosEvalError(f"request {row.request.id!r}: the prompt has no tokens")
+        longest = len(row.sequence) + (act.max_tokens if isinstance(act, Generate) else 0)
         if isinstance(act, Score):
             if not act.choices:
                 raise KosmosEvalError(f"request {row.request.id!r}: there are no choices to score")
@@ -102,7 +119,11 @@ class Engine:
                 if scored_from == len(whole):
                     raise KosmosEvalError(f"request {row.request.id!r}: choice {choice.name!r} adds no token")
                 branches.append(Branch(choice.name, whole, scored_from))
+                longest = max(longest, len(whole))
             row.choices = lay_out(branches, len(row.sequence))
+        if longest > self.processor.positions:
+            # Only texts that are tokenised again can come here: their tokens were more than was allowed for.
+            raise too_long(row.request, longest, self.processor.positions)
 
     # One round: rows whose stage starts on a sequence of its own.
 

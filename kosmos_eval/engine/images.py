@@ -21,12 +21,18 @@ BATCH = 16
 """Pictures per pass of the vision tower: enough for its matrices, small enough for a laptop."""
 
 
-Source = tuple[str, str | None, int | str]
+Source = tuple[str, str | None, int | str, int, int]
 
 
 def _source(image: Image) -> Source:
-    """Where a picture comes from: equal for two references to one file, or to one picture in memory."""
-    return image.name, image.record, id(image.pil) if image.pil is not None else str(image.path)
+    """Where a picture comes from: equal for two references to one file as it is now, or to one picture in memory."""
+    if image.pil is not None or image.path is None:
+        return image.name, image.record, id(image.pil), 0, 0
+    try:
+        stat = image.path.stat()
+    except OSError:
+        return image.name, image.record, str(image.path), 0, 0
+    return image.name, image.record, str(image.path), stat.st_mtime_ns, stat.st_size
 
 
 class ImageStore:
@@ -84,29 +90,42 @@ class ImageTable:
     def __init__(self, store: ImageStore) -> None:
         self.store = store
         self._numbers: dict[bytes, int] = {}
-        self._seen: dict[Source, tuple[int, Image]] = {}
+        self._order: list[bytes] = []
+        self._seen: dict[tuple[str, str | None, str, int], int] = {}
+        self._held: list[Image] = []
+        """Keeps pictures in memory alive, so that their ids stay theirs."""
         self._pixels: dict[bytes, Tensor] = {}
         self._gathered = 0
         self._rows: Tensor | None = None
 
     def number(self, image: Image) -> int:
         """The picture's number. Raises ImageError if it cannot be read."""
-        source = _source(image)
-        if source not in self._seen:
+        seen = image.name, image.record, str(image.path), id(image.pil)
+        if seen not in self._seen:
             key = self.store.known(image)
             if key is None or not (key in self._pixels or key in self.store):
                 key, pixels = self.store.read(image)
                 if key not in self.store:
                     self._pixels.setdefault(key, pixels)
-            self._seen[source] = self._numbers.setdefault(key, len(self._numbers)), image
-        return self._seen[source][0]
+            if key not in self._numbers:
+                self._numbers[key] = len(self._order)
+                self._order.append(key)
+            self._seen[seen] = self._numbers[key]
+            self._held.append(image)
+        return self._seen[seen]
+
+    def contents(self, images: list[Image]) -> str | None:
+        """A hash of the contents of pictures, in their order; None without any. Raises ImageError."""
+        numbers = [self.number(image) for image in images]
+        content = b"".join(self._order[n] for n in numbers)
+        return hashlib.blake2b(content, digest_size=8).hexdigest() if numbers else None
 
     def rows(self) -> Tensor | None:
         """(pictures * image tokens, width): the image tokens of the window, where a slot's key points."""
-        if len(self._numbers) > self._gathered:
+        if len(self._order) > self._gathered:
             self.store.embed(self._pixels)
             self._pixels = {}
-            new = self.store.gather(list(self._numbers)[self._gathered :]).flatten(0, 1)
+            new = self.store.gather(self._order[self._gathered :]).flatten(0, 1)
             self._rows = new if self._rows is None else torch.cat([self._rows, new])
-            self._gathered = len(self._numbers)
+            self._gathered = len(self._order)
         return self._rows

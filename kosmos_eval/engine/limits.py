@@ -14,11 +14,13 @@ from kosmos_eval.request import Generate, Generated, Request, Score, Stage, asse
 class Limits:
     """Sizes that trade memory for speed; none changes a result beyond rounding.
 
-    window: requests whose common parts are found together; pass_tokens: new positions per pass of the network; rows:
-    texts (or beams) written together; slack: positions added when slots grow; image_bytes: image tokens kept for reuse.
+    window, pictures: requests whose common parts are found together, and pictures they may show; pass_tokens: new
+    positions per pass of the network; rows: texts (or beams) written together; slack: positions added when slots grow;
+    image_bytes: image tokens kept for reuse.
     """
 
     window: int = 256
+    pictures: int = 1024
     pass_tokens: int = 512
     rows: int = 32
     slack: int = 64
@@ -58,7 +60,12 @@ def check_length(request: Request, processor: Processor) -> None:
     """Raises RequestTooLongError for a request that could need more positions than the model has."""
     needed = positions_needed(request, processor)
     if needed > processor.positions:
-        raise RequestTooLongError(
-            f"request {request.id!r} may need {needed} positions, the model has {processor.positions}: "
-            "ask for fewer shots or set a smaller max_tokens in the prompt"
-        )
+        raise too_long(request, needed, processor.positions)
+
+
+def too_long(request: Request, needed: int, positions: int) -> RequestTooLongError:
+    """The error for a request that needs more positions than there are."""
+    return RequestTooLongError(
+        f"request {request.id!r} may need {needed} positions, the model has {positions}: "
+        "ask for fewer shots or set a smaller max_tokens in the prompt"
+    )

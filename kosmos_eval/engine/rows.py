@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from kosmos_eval.engine.choices import ChoiceTree
-from kosmos_eval.engine.keys import Sequence
+from kosmos_eval.engine.keys import Keys, Sequence
 from kosmos_eval.engine.tree import Node
 from kosmos_eval.request import Generate, Generated, Request, Response, Stage, StageResult, resumes
 
@@ -19,7 +19,8 @@ class Row:
     """One request on its way through its stages.
 
     `sequence` is what the stage at hand acts on. `cached` of its positions have keys and values: the first `node.end`
-    on the path, the others in `slot`, which begins at position `shared`. `failure` says why there will be no answer.
+    on the path, the others in `slot`, which begins at position `shared`. `written` holds the ids that the stage before
+    put behind the sequence. `failure` says why there will be no answer.
     """
 
     index: int
@@ -31,6 +32,8 @@ class Row:
     slot: int = -1
     node: Node | None = None
     shared: int = 0
+    written: list[int] = field(default_factory=list)
+    pixels: str | None = None
     failure: str | None = None
     fits: bool = True
     outputs: dict[str, Generated] = field(default_factory=dict)
@@ -58,11 +61,16 @@ class Row:
     @property
     def goes_on(self) -> bool:
         """Whether the stage at hand continues on the keys and values of the one before."""
-        return not self.done and self.stage > 0 and resumes(self.now)
+        return not self.done and self.failure is None and self.stage > 0 and resumes(self.now)
 
     def response(self) -> Response:
         """The answer, or why there is none."""
-        return Response(self.request.id, tuple(self.results), self.failure, self.fits)
+        results = () if self.failure else tuple(self.results)
+        return Response(self.request.id, results, self.failure, self.fits, self.pixels)
+
+    def held(self) -> Keys:
+        """The keys of the positions that are cached, what was written included."""
+        return np.concatenate([self.sequence.keys, np.array(self.written, dtype=np.int64)])[: self.cached]
 
     def finish_stage(self, result: StageResult) -> None:
         """Notes a stage's outcome and moves to the next one."""

@@ -56,6 +56,7 @@ class Processor:
         self.tokenizer, self.preprocessing = tokenizer, preprocessing
         self.image_tokens = config.latent_query_num
         self.positions = config.text.max_position_embeddings
+        self.vocabulary = config.text.vocab_size
         first = tokenizer.unk + 1
         self._image = (tokenizer.tag("<image>"), *range(first, first + self.image_tokens), tokenizer.tag("</image>"))
 
@@ -96,11 +97,17 @@ class Processor:
                 case Tag(name):
                     ids.append(self._tag(name))
                 case Tokens(given_ids):
-                    ids.extend(given_ids)
+                    ids.extend(self._checked(given_ids))
                 case Output():
                     raise PromptError(f"output {s.stage!r} stands in a sequence before it was generated")
         flush()
         return Encoded(tuple(ids), tuple(spans), self.image_tokens)
+
+    def _checked(self, ids: tuple[int, ...]) -> tuple[int, ...]:
+        for i in ids:
+            if not 0 <= i < self.vocabulary:
+                raise PromptError(f"token id {i} is not in the model's vocabulary of {self.vocabulary}")
+        return ids
 
     def _tag(self, name: str) -> int:
         try:

@@ -13,7 +13,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 
-from kosmos_eval.errors import CheckpointError
+from kosmos_eval.errors import CheckpointError, PromptError
 
 TAGS = (
     "</doc>", "<image>", "</image>", "</chunk>", "</line>", "<phrase>", "</phrase>", "<object>", "</object>",
@@ -66,7 +66,10 @@ class KosmosTokenizer:
         return self.full.get_vocab_size(with_added_tokens=True)
 
     def _encode_text(self, text: str) -> tuple[int, ...]:
-        return tuple(self.plain.encode(text, add_special_tokens=False).ids)
+        try:
+            return tuple(self.plain.encode(text, add_special_tokens=False).ids)
+        except TypeError:
+            raise PromptError(f"a text holds half a character (a lone surrogate): {text[:60]!r}") from None
 
     def tag(self, name: str) -> int:
         """The id of a special token; raises KeyError for an unknown one."""

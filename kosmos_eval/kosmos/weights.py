@@ -44,6 +44,11 @@ _MODULES = {
     "resampler.out_proj": "image_to_text_projection.x_attn.out_proj",
     "decoder.norm": "text_model.model.layer_norm",
 }
+_IGNORED = {
+    "text_model.lm_head.weight",  # tied to the embeddings
+    "text_model.model.embed_positions.weights",  # the sinusoids, which older releases store
+    "vision_model.model.embeddings.position_ids",
+}
 _BLOCK = re.compile(r"(vision|decoder)\.blocks\.(\d+)\.(.+)\.(weight|bias)")
 
 
@@ -99,6 +104,9 @@ class _Tensors:
     def __contains__(self, name: str) -> bool:
         return name in self._home
 
+    def names(self) -> set[str]:
+        return set(self._home)
+
     def __getitem__(self, name: str) -> Tensor:
         return self._home[name].get_tensor(name)
 
@@ -117,6 +125,8 @@ def load_network(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torc
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise CheckpointError(f"{folder}: the checkpoint lacks {', '.join(missing[:3])}{more}")
+    if extra := tensors.names() - {theirs for names in wanted.values() for theirs in names} - _IGNORED:
+        raise CheckpointError(f"{folder}: config.json has no place for {min(extra)}: is it this checkpoint's?")
     state: dict[str, Tensor] = {}
     for name, parameter in network.named_parameters():
         tensor = torch.cat([tensors[t] for t in wanted[name]]) if len(wanted[name]) > 1 else tensors[wanted[name][0]]

@@ -26,8 +26,8 @@ from kosmos_eval.request import Choice, Generate, Request, Response, Score, Stag
 class ModelInput:
     """What Hugging Face's model would be fed for one prompt, without a batch dimension.
 
-    input_ids: (tokens,) int64, placeholders in image slots; image_mask: (tokens,) bool; pixel_values: (images, 3, height,
-    width).
+    input_ids: (tokens,) int64, placeholders in image slots; image_mask: (tokens,) bool; pixel_values: (images, 3,
+    height, width).
     """
 
     input_ids: Tensor
@@ -88,6 +88,8 @@ class KosmosModel:
         """
         requests = []
         for i, (prompt, choices) in enumerate(items):
+            if isinstance(choices, str):
+                raise TypeError(f"score takes a list of continuations for each prompt, not the string {choices!r}")
             act = Score(tuple(Choice(str(k), text) for k, text in enumerate(choices)))
             requests.append(Request(str(i), (), (Stage("answer", _segments(prompt), act),)))
         return [[c.logprob for c in answer.stages[-1].choices] for answer in self._answers(requests)]
@@ -111,7 +113,7 @@ class KosmosModel:
             encoded.input_ids, encoded.image_mask, torch.stack(pixels) if pixels else torch.empty(0, 3, size, size)
         )
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def forward_logits(self, prompt: Prompt | str) -> Tensor:
         """Logits (tokens, vocabulary) of a whole prompt, image positions included: one plain pass without any cache.
 

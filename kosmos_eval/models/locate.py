@@ -28,8 +28,10 @@ def bundled(name: str) -> Path:
     return Path(__file__).parents[1] / "checkpoints" / name
 
 
-def locate(name_or_path: str | Path, revision: str | None = None) -> Checkpoint:
+def locate(name_or_path: str | Path, revision: str | None = None, *, weights: bool = True) -> Checkpoint:
     """A bundled name, a folder, or a hub id (downloaded, or taken from the local cache when offline).
+
+    Without `weights`, only the small files are fetched: what a tokenizer needs.
 
     Raises UsageError for an unknown name, CheckpointError where the files cannot be had.
     """
@@ -43,17 +45,17 @@ def locate(name_or_path: str | Path, revision: str | None = None) -> Checkpoint:
     if path.is_dir():
         return Checkpoint(path.resolve().name, path)
     if isinstance(name_or_path, str) and _HUB_ID.fullmatch(name):
-        return Checkpoint(name, _download(name, revision))
+        return Checkpoint(name, _download(name, revision, HUB_FILES if weights else HUB_FILES[:1]))
     if "/" in name or "\\" in name:
         raise CheckpointError(f"{name}: no such folder")
     raise UsageError(f"no model {name!r}{nearest(name, BUNDLED)}; else give a folder or a hub id such as org/name")
 
 
-def _download(repo: str, revision: str | None) -> Path:
+def _download(repo: str, revision: str | None, files: tuple[str, ...]) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(HUB_FILES)))
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(files)))
     except Exception as error:  # the hub client's errors have no common base
         at = f" --revision {revision}" if revision else ""
         reason = " ".join(str(error).split())[:100]
