@@ -32,15 +32,21 @@ def load_task(
     >>> load_task("vqav2", data="/data/vqav2", split="val2014")
     """
     cls = task_class(name, None if tasks_dir is None else Path(tasks_dir))
+    return cls(data_folder(name, data), split)
+
+
+def data_folder(task: str, data: str | Path) -> Path:
+    """Where a task's data lie: the mini suite (generated on first use), `DATA/<task>` if there is one, or `DATA`."""
     if data == "hub":
         raise UsageError("--data hub comes with a later version; download the official files and give their folder")
     if data == "mini":
         from kosmos_eval.data.mini import MINI_TASKS, ensure_mini
 
-        if name not in MINI_TASKS:
-            raise UsageError(f"task {name!r} has no mini data (known: {', '.join(MINI_TASKS)}); give --data DIR")
-        data = ensure_mini(name)
-    return cls(Path(data), split)
+        if task not in MINI_TASKS:
+            raise UsageError(f"task {task!r} has no mini data (known: {', '.join(MINI_TASKS)}); give --data DIR")
+        return ensure_mini(task)
+    folder = Path(data)
+    return folder / task if (folder / task).is_dir() else folder
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from kosmos_eval.template import PromptFile, Template
 RationaleOrigin = Literal["field", "model", "none"]
 
 _pools: WeakKeyDictionary[Task, dict[int, tuple[list[Sample], bool]]] = WeakKeyDictionary()
+_sorted: WeakKeyDictionary[Task, list[Sample]] = WeakKeyDictionary()
 _fingerprints: WeakKeyDictionary[Task, str] = WeakKeyDictionary()
 
 
@@ -29,6 +30,12 @@ def _pool(task: Task, seed: int) -> tuple[list[Sample], bool]:
         samples, same_split = task.demonstration_pool()
         by_seed[seed] = ordered(samples, seed, "demos", POOL), same_split
     return by_seed[seed]
+
+
+def _by_id(task: Task) -> list[Sample]:
+    if task not in _sorted:
+        _sorted[task] = sorted(task.samples, key=lambda s: s.id)
+    return _sorted[task]
 
 
 def _fingerprint(task: Task) -> str:
@@ -84,7 +91,7 @@ class Cell:
     def chooser(self) -> DemoChooser:
         if not self._shown:
             return DemoChooser((), self.demos, 0, self.seed)
-        return DemoChooser(_pool(self.task, self.seed)[0], self.demos, self.shots, self.seed)
+        return DemoChooser(_pool(self.task, self.seed)[0], self.demos, self._shown, self.seed)
 
     @property
     def demos_same_split(self) -> bool:
@@ -115,7 +122,9 @@ class Cell:
             self.chooser,
             self.plain_demo if self.plain_demo is not None else self.template.demo,
             rationales,
-            self.file,
+            text_demos=not self.shots,
+            others=_by_id(self.task),
+            file=self.file,
         )
 
     def plan(self, rationales: Mapping[str, str] | None) -> Iterator[tuple[Request, tuple[str, ...]]]:

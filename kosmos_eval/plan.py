@@ -8,7 +8,7 @@ from typing import Any
 
 from kosmos_eval.demos import DemoChooser, rank
 from kosmos_eval.errors import PromptError
-from kosmos_eval.prompt import Image, Output, Segment, Text
+from kosmos_eval.prompt import Image, Output, Segment, parse_tags
 from kosmos_eval.request import Act, Choice, Generate, Request, Score, Stage
 from kosmos_eval.task import Sample
 from kosmos_eval.template import CandidateSpec, StageSpec, Template, joined, render
@@ -27,6 +27,10 @@ class Asking:
     """The demonstration without a rationale: used where `rationale` is `none`."""
     rationales: Mapping[str, str] | None = None
     """Sample id -> rationale, where demonstrations show one (made beforehand; see `rationale_requests`)."""
+    text_demos: bool = False
+    """Whether demonstrations are shown without their images (Flamingo's "zero-shot")."""
+    others: Sequence[Sample] = ()
+    """The split, by id: where `{{ other.* }}`, the fields of a sample drawn at random, comes from."""
     file: str | None = None
     """Where the template was read, for messages."""
 
@@ -36,7 +40,16 @@ class Asking:
 
 
 def _variables(sample: Sample, asking: Asking) -> dict[str, Any]:
-    return {**sample.fields, "images": len(sample.images)}
+    return {**sample.fields, "images": len(sample.images), "other": _other(sample, asking).fields}
+
+
+def _other(sample: Sample, asking: Asking) -> Sample:
+    """Another sample of the split, drawn by hash(seed, id): a control shows its rationale instead of the right one."""
+    others = asking.others
+    if len(others) < 2:
+        return sample
+    place = rank(asking.chooser.seed, "other", sample.id) % len(others)
+    return others[place] if others[place].id != sample.id else others[(place + 1) % len(others)]
 
 
 def demonstration(sample: Sample, asking: Asking, *, images: bool = True) -> list[Segment]:
@@ -55,14 +68,9 @@ def demonstration(sample: Sample, asking: Asking, *, images: bool = True) -> lis
 def context(sample: Sample, asking: Asking) -> tuple[tuple[Segment, ...], tuple[str, ...]]:
     """The demonstrations before a sample, concatenated, and their ids."""
     demos = asking.chooser.choose(sample)
-    written = [demonstration(d, asking) for d in demos]
-    if not demos and asking.template.zero_shot_text_demos:
-        # Flamingo's "zero-shot": two demonstrations without their images.
-        few = DemoChooser(asking.chooser.order, "fixed", asking.template.zero_shot_text_demos, asking.chooser.seed)
-        demos = few.choose(sample)
-        written = [demonstration(d, asking, images=False) for d in demos]
-    between = [Text(asking.template.separator)]
-    segments = joined([s for demo in written for s in (*demo, *between)])
+    between = list(parse_tags(asking.template.separator))
+    written = [[*demonstration(d, asking, images=not asking.text_demos), *between] for d in demos]
+    segments = joined([s for demo in written for s in demo])
     return tuple(segments), tuple(d.id for d in demos)
 
 

@@ -70,7 +70,7 @@ class Output:
     stage: str
 
     def __str__(self) -> str:
-        raise TypeError(f"{self.stage!r} is generated later: a prompt can place it, but not filter or compare it")
+        raise TypeError(f"{self.stage!r} is generated later: a prompt can place it, but not filter it")
 
 
 Segment: TypeAlias = Text | Tag | Tokens | Image | Output

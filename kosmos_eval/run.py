@@ -195,8 +195,8 @@ def _manifest(cell: Cell, model: Model) -> Manifest:
     """The manifest of a run that begins now."""
     info = model.info
     demonstrations = None
-    if cell.shots and cell.demos != "random":
-        demonstrations = [demo.id for demo in cell.chooser.order[: cell.shots]]
+    if cell.chooser.shots and cell.demos != "random":
+        demonstrations = [demo.id for demo in cell.chooser.order[: cell.chooser.shots]]
     return Manifest(
         created=_now(),
         model=model.name,

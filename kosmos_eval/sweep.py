@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kosmos_eval.cell import Cell
 from kosmos_eval.errors import DataError, KosmosEvalError, PromptError
+from kosmos_eval.metrics.java import JavaError
 from kosmos_eval.models.base import Model
 from kosmos_eval.plugins import prompt_file
 from kosmos_eval.run import Progress, RunResult, run, silent
@@ -49,9 +50,9 @@ def plan_sweep(
 def sweep(
     cells: Iterable[Cell], model: Model, out: Path, progress: Progress = silent
 ) -> Iterator[RunResult | CellFailure]:
-    """Runs the cells in order. One whose data are at fault is reported, and does not stop the next."""
+    """Runs the cells in order. One whose data (or Java) are at fault is reported, and does not stop the next."""
     for cell in cells:
         try:
             yield run(cell, model, out, progress)
-        except (DataError, PromptError) as error:
+        except (DataError, PromptError, JavaError) as error:
             yield CellFailure(cell, error)

@@ -252,10 +252,9 @@ def test_logits_that_are_not_numbers_are_no_answer(folder: tuple[Path, Any]) -> 
 def test_malformed_requests_stop_no_other(reference: Reference) -> None:
     act = Score(CHOICES[:2])
     good = Stage("answer", (Text("Question: dog Answer:"),), act)
-    malformed: list[tuple[Segment, ...]] = [
-        (Tokens(()),), (Text("half \ud800"),), (Tokens((0, 10**6)),), (Tokens((-1,)),), (Output("nothing"),), (Tag("<no>"),),
-    ]  # fmt: skip
-    stages = [good, *(Stage("answer", segments, act) for segments in malformed), good]
+    unknown_ids = [Tokens((0, 10**6)), Tokens((-1,))]
+    malformed: list[Segment] = [Tokens(()), Text("half \ud800"), *unknown_ids, Output("nothing"), Tag("<no>")]
+    stages = [good, *(Stage("answer", (segment,), act) for segment in malformed), good]
     found = dict(reference.ours.run([Request(str(i), (), (stage,)) for i, stage in enumerate(stages)]))
     assert [bool(found[i].error) for i in range(len(stages))] == [False, *([True] * len(malformed)), False]
     assert found[0].scores == found[len(stages) - 1].scores

@@ -37,9 +37,11 @@ def asking(task: Task, prompt: str, shots: int, seed: int = 0, prompts: PromptFi
     template = prompts[prompt]
     pool, _ = task.demonstration_pool()
     rationales = {s.id: f"rationale of {s.id}." for s in pool} if template.rationale_name else None
-    chooser = DemoChooser(pool, "fixed", shots, seed)
+    chooser = DemoChooser(pool, "fixed", shots or template.zero_shot_text_demos, seed)
     plain = prompts.templates["standard"].demo
-    return Asking(task.name, prompt, template, task.answers, chooser, plain, rationales)
+    return Asking(
+        task.name, prompt, template, task.answers, chooser, plain, rationales, text_demos=not shots, others=task.samples
+    )
 
 
 def ask(task: Task, prompt: str, shots: int, sample: Sample | None = None) -> tuple[Request, tuple[str, ...]]:
@@ -83,9 +85,11 @@ def test_images(name: str, prompt: str, shots: int, tasks: dict[str, Task]) -> N
         template = prompt_file(name)[prompt]
         text_only = shots == 0 and template.zero_shot_text_demos
         assert len(demo_ids) == (template.zero_shot_text_demos if text_only else shots)
-        expected = [] if text_only else [i for d in demo_ids for i in shown_images(pool[d])]
+        pictured = "<image" in template.stages[0].ask
+        expected = [] if text_only or not pictured else [i for d in demo_ids for i in shown_images(pool[d])]
         assert pictures(made.context) == expected
-        assert [i for stage in made.stages for i in pictures(stage.segments)] == list(sample.images)
+        shown = [i for stage in made.stages for i in pictures(stage.segments)]
+        assert shown == (list(sample.images) if pictured else [])
         act = made.stages[-1].act
         if isinstance(act, Score) and sample.candidates:
             assert {c.name: pictures(c.segments) for c in act.choices} == {
@@ -223,3 +227,14 @@ def test_broken_prompts(text: str, tmp_path: Path, tasks: dict[str, Task]) -> No
 def test_unknown_prompt() -> None:
     with pytest.raises(UsageError, match="did you mean 'mcot'"):
         prompt_file("vqav2")["mcott"]
+
+
+def test_the_shuffled_control_shows_another_samples_rationale(tasks: dict[str, Task]) -> None:
+    task = tasks["rendered_sst2"]
+    shown = {s.id: written(ask(task, "mcot_shuffled", 0, s)[0].stages[0].segments) for s in task.samples}
+    for sample in task.samples:
+        others = [str(s.fields["rationale"]) for s in task.samples if s.id != sample.id]
+        assert str(sample.fields["rationale"]) not in shown[sample.id]
+        assert any(rationale in shown[sample.id] for rationale in others)
+    again = written(ask(task, "mcot_shuffled", 0, task.samples[0])[0].stages[0].segments)
+    assert again == shown[task.samples[0].id]

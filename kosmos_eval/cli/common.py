@@ -88,7 +88,7 @@ def load_tasks(wanted: list[str], data: str, split: str | None, tasks_dir: Path 
         wanted = _with_data(sorted(all_tasks()), data)
     for name in wanted:
         task_class(name, tasks_dir)
-    return [load_task(name, _folder(data, name), split, tasks_dir) for name in dict.fromkeys(wanted)]
+    return [load_task(name, data, split, tasks_dir) for name in dict.fromkeys(wanted)]
 
 
 def _with_data(known: list[str], data: str) -> list[str]:
@@ -101,10 +101,6 @@ def _with_data(known: list[str], data: str) -> list[str]:
         if not known:
             raise UsageError(f"{data}: `all` looks for a folder per task in it, such as {data}/vqav2; there is none")
     return known
-
-
-def _folder(data: str, task: str) -> str:
-    return str(Path(data) / task) if data not in ("mini", "hub") and (Path(data) / task).is_dir() else data
 
 
 def console(stderr: bool = False) -> Console:

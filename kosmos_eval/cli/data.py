@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kosmos_eval.cli.common import FAULT, TasksDir, console, printable, reporting
+from kosmos_eval.cli.common import FAULT, Data, TasksDir, console, printable, reporting
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,7 +54,7 @@ def render_sst2(
 @reporting
 def check(
     task: Annotated[str, typer.Argument(help="The task's name.")],
-    data: Annotated[Path, typer.Option(help="The folder with the official files.")],
+    data: Data,
     decode: Annotated[bool, typer.Option(help="Open every image, or only look at the lists.")] = True,
     tasks_dir: TasksDir = None,
 ) -> None:
@@ -62,10 +62,12 @@ def check(
 
     Example: kosmos-eval data check hateful_memes --data /data/hateful_memes
     """
+    from kosmos_eval.api import data_folder
     from kosmos_eval.data.check import check as check_of
     from kosmos_eval.plugins import task_class
 
-    report = check_of(task_class(task, tasks_dir), data, decode=decode)
+    cls = task_class(task, tasks_dir)
+    report = check_of(cls, data_folder(task, data), decode=decode)
     screen = console()
     screen.print(_check_table(report))
     for split in report.splits:

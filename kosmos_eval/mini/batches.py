@@ -30,11 +30,12 @@ class Batch:
     ahead: Tensor
     bins: Tensor
     scores: Tensor
+    verdicts: Tensor
 
 
-def _flat(rows: Sequence[TrainingRow], name: str, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _flat(rows: Sequence[TrainingRow], name: str, dtype: torch.dtype, device: torch.device, size: int = 3) -> Tensor:
     found = [(number, *entry) for number, row in enumerate(rows) for entry in getattr(row, name)]
-    return torch.tensor(found, dtype=dtype, device=device).reshape(-1, 3)
+    return torch.tensor(found, dtype=dtype, device=device).reshape(-1, size)
 
 
 def collate(rows: Sequence[TrainingRow], width: int, device: torch.device, shifts: Sequence[int]) -> Batch:
@@ -60,6 +61,7 @@ def collate(rows: Sequence[TrainingRow], width: int, device: torch.device, shift
         ahead=_flat(rows, "ahead", torch.long, device),
         bins=_flat(rows, "bins", torch.long, device),
         scores=_flat(rows, "scores", torch.float32, device),
+        verdicts=_flat(rows, "verdicts", torch.float32, device, 4),
     )
 
 

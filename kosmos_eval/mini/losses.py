@@ -14,9 +14,16 @@ from kosmos_eval.mini.dense_labels import BINS, STRIP
 from kosmos_eval.mini.fast import Decoded, decode
 
 HERE = ((1, 0), (2, 0))
-AHEAD = ((2, 1), (3, 0))
-"""(layer, head) whose attention is taught where the newest character was read, and where the next one is."""
-BIN_LAYER, SCORE_LAYER = 2, 2
+AHEAD = tuple([(2, head) for head in (1, 2, 3)] + [(3, head) for head in range(8)])
+"""(layer, head) whose attention is taught where the newest character was read, and where the next one is.
+
+One head carries an eighth of an image token: all heads of a layer must look at it for the layer to see all of it.
+"""
+CHOICE, GROUPS = 4, 8
+"""In this layer head `g` is taught to look at the image token if the next character is in bins `g`, else away (at `<s>`)."""
+WEIGH = (3, 7)
+"""The head with which a question about an opinion is taught to look at the words that say most."""
+BIN_LAYER, SCORE_LAYER = 3, 2
 
 
 class Helpers(nn.Module):
@@ -35,15 +42,38 @@ def _pointing(decoded: Decoded, heads: Iterable[tuple[int, int]], wanted: Tensor
     return torch.stack(losses).mean()
 
 
+def _choosing(decoded: Decoded, ahead: Tensor, bins: Tensor) -> Tensor:
+    """Cross-entropy of the choosing heads: each to the image token if the next character is its own, else to `<s>`."""
+    rows, queries, keys = ahead.unbind(1)
+    group = bins[:, 2] * GROUPS // (STRIP * BINS)
+    losses = []
+    for head in range(GROUPS):
+        wanted = torch.where(group == head, keys, 0)
+        weight = torch.where(group == head, 1.0, 1.0 / GROUPS)
+        each = F.cross_entropy(decoded.heads[CHOICE, head][rows, queries].float(), wanted, reduction="none")
+        losses.append((each * weight).sum() / weight.sum())
+    return torch.stack(losses).mean()
+
+
+def _weighing(decoded: Decoded, verdicts: Tensor) -> Tensor:
+    """Cross-entropy of a question's attention against each word's share of the scores."""
+    rows, queries, keys = verdicts[:, :3].long().unbind(1)
+    each = decoded.heads[WEIGH][rows, queries].float().log_softmax(-1).gather(1, keys[:, None]).squeeze(1)
+    return -(verdicts[:, 3] * each).sum() / verdicts[:, 3].sum()
+
+
 def decoder_loss(
     network: Kosmos, helpers: Helpers, batch: Batch, pointer_weight: float
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of a batch, and figures: loss and share right of what counts fully, and of the helpers."""
     decoder = network.decoder
     depth = len(decoder.blocks)
-    taught = [head for head in (*HERE, *AHEAD) if head[0] < depth]
+    choosing = tuple((CHOICE, head) for head in range(GROUPS))
+    wide = decoder.config.attention_heads
+    taught = [h for h in dict.fromkeys((*HERE, *AHEAD, *choosing, WEIGH)) if h[0] < depth and h[1] < wide]
     embeds = embed(decoder.embed_tokens.weight, batch)
-    decoded = decode(decoder, embeds, batch.index, {BIN_LAYER, SCORE_LAYER}, taught)
+    bin_layer, score_layer = min(BIN_LAYER, depth - 1), min(SCORE_LAYER, depth - 1)
+    decoded = decode(decoder, embeds, batch.index, {bin_layer, score_layer}, taught)
     target, weight = batch.ids[:, 1:], batch.weights[:, 1:]
     counts = weight > 0
     logits = decoder.logits(decoded.hidden[:, :-1][counts]).float()
@@ -56,13 +86,21 @@ def decoder_loss(
         here = _pointing(decoded, [h for h in HERE if h in taught], batch.here)
         ahead = _pointing(decoded, [h for h in AHEAD if h in taught], batch.ahead)
         rows, places, bins = batch.bins.unbind(1)
-        inside = F.cross_entropy(helpers.bin(decoded.layers[BIN_LAYER][rows, places]).float(), bins)
+        inside = F.cross_entropy(helpers.bin(decoded.layers[bin_layer][rows, places]).float(), bins)
         loss = loss + pointer_weight * (here + ahead + inside)
         figures |= {"here": here.item(), "ahead": ahead.item(), "bin": inside.item()}
+        if set(choosing) <= set(taught):
+            choice = _choosing(decoded, batch.ahead, batch.bins)
+            loss = loss + pointer_weight * choice
+            figures["choice"] = choice.item()
     if len(batch.scores):
         rows, places = batch.scores[:, 0].long(), batch.scores[:, 1].long()
-        said = helpers.score(decoded.layers[SCORE_LAYER][rows, places]).float().squeeze(-1)
+        said = helpers.score(decoded.layers[score_layer][rows, places]).float().squeeze(-1)
         score = F.mse_loss(said, batch.scores[:, 2])
         loss = loss + 2.0 * score
         figures["score"] = score.item()
+    if len(batch.verdicts) and WEIGH in taught:
+        weigh = _weighing(decoded, batch.verdicts)
+        loss = loss + 0.3 * weigh
+        figures["weigh"] = weigh.item()
     return loss, figures

@@ -13,7 +13,7 @@ from kosmos_eval.mini.tokenizer import BOS, EOS, IMAGE_TOKENS, build_tokenizer
 _TOKENIZER = build_tokenizer()
 _IDS = _TOKENIZER.get_vocab(with_added_tokens=True)
 BOI, EOI = _IDS["<image>"], _IDS["</image>"]
-_FIRST_PLACEHOLDER = 4
+_FIRST_PLACEHOLDER, _FLOOR = 4, 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class TrainingRow:
 
     `here` and `ahead` are (position, position of an image token): where the character at a position was read, and
     where the next one will be; `bins` is (position, bin of the next character); `scores` (position, score of the
-    word that ended before it).
+    word that ended before it); `verdicts` (position of a question, position of a scored word, its share of the scores).
     """
 
     ids: list[int] = field(default_factory=lambda: [BOS])
@@ -63,6 +63,7 @@ class TrainingRow:
     ahead: list[tuple[int, int]] = field(default_factory=list)
     bins: list[tuple[int, int]] = field(default_factory=list)
     scores: list[tuple[int, float]] = field(default_factory=list)
+    verdicts: list[tuple[int, int, float]] = field(default_factory=list)
 
     def add(self, number: int, weight: float) -> None:
         self.ids.append(number)
@@ -96,7 +97,7 @@ def _add_run(row: TrainingRow, run: Sequence[Words]) -> None:
     if not run:
         return
     encoded = _TOKENIZER.encode("".join(part.text for part in run), add_special_tokens=False)
-    owner, inside = 0, 0
+    owner, inside, scored = 0, 0, len(row.scores)
     for number, piece in zip(encoded.ids, encoded.tokens, strict=True):
         while inside >= len(run[owner].text):
             owner, inside = owner + 1, inside - len(run[owner].text)
@@ -107,6 +108,9 @@ def _add_run(row: TrainingRow, run: Sequence[Words]) -> None:
         if piece[0] == "▁":
             _score(row, run, owner, inside)
         inside += len(piece)
+        if part.weight > 1 and scored < len(row.scores):
+            _judge(row, row.scores[scored:])
+            scored = len(row.scores)
 
 
 def _point(row: TrainingRow, places: Sequence[Place], first: int, last: int) -> None:
@@ -128,3 +132,9 @@ def _score(row: TrainingRow, run: Sequence[Words], owner: int, inside: int) -> N
     scores, before = run[owner].scores, run[owner].text[:inside].split()
     if scores is not None and before and (score := scores.get(before[-1])) is not None:
         row.scores.append((len(row.ids) - 1, score))
+
+
+def _judge(row: TrainingRow, scores: Sequence[tuple[int, float]]) -> None:
+    """The newest token answers, so the one before it asked: it had to look at the words that say most."""
+    total = sum(abs(score) + _FLOOR for _, score in scores)
+    row.verdicts += [(len(row.ids) - 2, position, (abs(score) + _FLOOR) / total) for position, score in scores]

@@ -22,7 +22,7 @@ from kosmos_eval.mini.sentences import Corpus
 DETAIL = Words(" Introduce this picture in detail:")
 SENTIMENT = Words(" Question: what is the sentiment of the opinion? Answer:")
 HATE = Words(" Question: does this picture contain real hate speech? Answer:")
-ANSWER, LANGUAGE = 4.0, 0.08
+ANSWER, LANGUAGE = 4.0, 0.03
 """How much a closed answer counts, and a letter of a text that is only read. A transcript's letter counts 1."""
 
 
