@@ -57,10 +57,12 @@ def render(frame: pd.DataFrame, groups: bool = False) -> Iterator[RenderableType
 
 
 def _table(rows: pd.DataFrame, title: str) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(printable(title)), title_justify="left")
+    # Without vertical lines seven columns fit 80 characters.
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=Text(printable(title)), title_justify="left")
     constant = [c for c in ("model", "demos", "seed") if rows[c].nunique() == 1]
     varying = [c for c in ("model", "demos", "seed") if c not in constant]
     splits = rows.groupby("task", sort=False)["split"].unique()

@@ -22,6 +22,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 FAULT, INTERRUPTED = 2, 130
+PIPE_WIDTH = 120
 
 Data = Annotated[str, typer.Option(help="`mini` (generated, bundled), or a folder with the official files.")]
 Split = Annotated[str | None, typer.Option(help="Which split is evaluated; each task has its own default.")]
@@ -106,4 +107,6 @@ def _with_data(known: list[str], data: str) -> list[str]:
 def console(stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    screen = Console(stderr=stderr, highlight=False)
+    # A pipe or a file has no edge at 80 characters, where tables would be cut.
+    return screen if screen.is_terminal else Console(stderr=stderr, highlight=False, width=PIPE_WIDTH)
