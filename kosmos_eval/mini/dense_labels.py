@@ -111,6 +111,13 @@ def label_objects(labels: Labels, objects: Sequence[SceneObject]) -> None:
         labels.token_attributes[row * (GRID // STRIP) + column // STRIP, :3] = values
 
 
+def place_of(thing: SceneObject) -> Place:
+    """Where an object's centre lies."""
+    row, column = (min(GRID - 1e-3, max(0.0, v / 224 * GRID)) for v in (thing.cy, thing.cx))
+    token = int(row) * (GRID // STRIP) + int(column) // STRIP
+    return Place(token, int(column) % STRIP * BINS + int((column - int(column)) * BINS))
+
+
 def label_panel(labels: Labels, panel: matrices.Panel, things: Sequence[SceneObject]) -> None:
     """A matrix panel: its objects, and at each of them how many there are."""
     label_objects(labels, things)

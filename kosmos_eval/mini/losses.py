@@ -20,10 +20,11 @@ AHEAD = tuple([(2, head) for head in (1, 2, 3)] + [(3, head) for head in range(8
 One head carries an eighth of an image token: all heads of a layer must look at it for the layer to see all of it.
 """
 CHOICE, GROUPS = 4, 8
-"""In this layer head `g` is taught to look at the image token if the next character is in bins `g`, else away (at `<s>`)."""
+"""In this layer head `g` is taught to look at the image token if the next character is in bins `g`, else at `<s>`."""
 WEIGH = (3, 7)
 """The head with which a question about an opinion is taught to look at the words that say most."""
 BIN_LAYER, SCORE_LAYER = 3, 2
+_FLOOR = 0.1
 
 
 class Helpers(nn.Module):
@@ -96,8 +97,10 @@ def decoder_loss(
     if len(batch.scores):
         rows, places = batch.scores[:, 0].long(), batch.scores[:, 1].long()
         said = helpers.score(decoded.layers[score_layer][rows, places]).float().squeeze(-1)
-        score = F.mse_loss(said, batch.scores[:, 2])
-        loss = loss + 2.0 * score
+        wanted = batch.scores[:, 2]
+        strength = wanted.abs() + _FLOOR
+        score = (strength * (said - wanted) ** 2).sum() / (strength * wanted**2).sum().clamp(min=1e-3)
+        loss = loss + score
         figures["score"] = score.item()
     if len(batch.verdicts) and WEIGH in taught:
         weigh = _weighing(decoded, batch.verdicts)

@@ -12,8 +12,9 @@ from kosmos_eval.data.mini.captions import random_caption
 from kosmos_eval.data.mini.matrices import random_matrix
 from kosmos_eval.data.mini.questions import random_questions
 from kosmos_eval.data.mini.raven_iq import explain
-from kosmos_eval.data.mini.scenes import Scene, describe
+from kosmos_eval.data.mini.scenes import Scene, article, describe, place_phrase
 from kosmos_eval.data.mini.seeding import belongs_to_eval
+from kosmos_eval.mini.dense_labels import Place, place_of
 from kosmos_eval.mini.pages import training_opinion
 from kosmos_eval.mini.pools import Meme, Page, Photo, Pool
 from kosmos_eval.mini.scripts import End, Part, Picture, Words
@@ -95,6 +96,16 @@ def judge_text(draw: Draw) -> list[Part]:
     return [*opening, words, SENTIMENT, _answer(label), End()]
 
 
+def _told(scene: Scene) -> Words:
+    """The account of a scene; each object's words were read where the object stands."""
+    text = describe(scene.objects)
+    places: list[Place] = []
+    for thing in scene.objects:
+        phrase = f"{article(f'{thing.size} {thing.name}')} {place_phrase(thing)}"
+        places += [place_of(thing)] * (text.index(phrase, len(places)) + len(phrase) - len(places))
+    return Words(f" {text}", 1.0, places)
+
+
 def _asked(rng: random.Random, scene: Scene, count: int) -> list[Part]:
     parts: list[Part] = []
     for question in random_questions(rng, scene, count):
@@ -105,20 +116,20 @@ def _asked(rng: random.Random, scene: Scene, count: int) -> list[Part]:
 def ask_scene(draw: Draw) -> list[Part]:
     """Questions on a scene, now and then after an account of it."""
     scene, embeds = draw.stock.scenes.draw(draw.rng)
-    told: list[Part] = [DETAIL, Words(f" {describe(scene.objects)}", 1.0)] if draw.rng.random() < 0.2 else []
+    told: list[Part] = [DETAIL, _told(scene)] if draw.rng.random() < 0.4 else []
     return [Picture(embeds), *told, *_asked(draw.rng, scene, draw.rng.choice((1, 2, 4))), End()]
 
 
 def describe_scene(draw: Draw) -> list[Part]:
     """The account of a scene that serves as a rationale."""
     scene, embeds = draw.stock.scenes.draw(draw.rng)
-    return [Picture(embeds), DETAIL, Words(f" {describe(scene.objects)}", 1.0), End()]
+    return [Picture(embeds), DETAIL, _told(scene), End()]
 
 
 def caption_scene(draw: Draw) -> list[Part]:
     """A caption, now and then after an account."""
     scene, embeds = draw.stock.scenes.draw(draw.rng)
-    told: list[Part] = [DETAIL, Words(f" {describe(scene.objects)}", 1.0)] if draw.rng.random() < 0.15 else []
+    told: list[Part] = [DETAIL, _told(scene)] if draw.rng.random() < 0.15 else []
     caption = Words(f" {random_caption(draw.rng, scene)}", 1.0)
     return [Picture(embeds), *told, Words(" An image of"), caption, End()]
 
