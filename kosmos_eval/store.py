@@ -49,13 +49,18 @@ class RunFolder:
 
     def records(self, file: str = RESPONSES) -> dict[Key, Record]:
         """The responses by key; the last one of a key counts. A torn last line, left by a crash, is left out."""
-        found: dict[Key, Record] = {}
-        for record in _read_records(self.path / file):
-            found[record.key] = record
-        return found
+        return {record.key: record for record in self.each_record(file)}
+
+    def each_record(self, file: str = RESPONSES) -> Iterator[Record]:
+        """The lines of a response file, one at a time, as they stand: keys may recur."""
+        return _read_records(self.path / file)
 
     def samples(self) -> list[dict[str, Any]]:
         """What was asked about, in the order of the data."""
+        return list(self.each_sample())
+
+    def each_sample(self) -> Iterator[dict[str, Any]]:
+        """The same, one at a time."""
         return self._jsonl(SAMPLES)
 
     def write_samples(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -93,10 +98,11 @@ class RunFolder:
         """The metrics' values by sample id."""
         return {row["id"]: row["values"] for row in self._jsonl(PER_SAMPLE)}
 
-    def _jsonl(self, file: str) -> list[dict[str, Any]]:
+    def _jsonl(self, file: str) -> Iterator[dict[str, Any]]:
         path = self.path / file
         try:
-            return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            with path.open(encoding="utf-8") as lines:
+                yield from map(json.loads, lines)
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: not readable ({error})") from None
 
@@ -137,17 +143,16 @@ class Appender:
 def _read_records(path: Path) -> Iterator[Record]:
     if not path.is_file():
         return
-    lines = path.read_bytes().split(b"\n")
-    torn = len(lines) - 1 if lines[-1] else len(lines) - 2
-    for number, line in enumerate(lines):
-        if not line:
-            continue
-        try:
-            yield Record.from_line(line.decode("ascii"))
-        except (ValueError, KeyError, TypeError) as error:
-            if number == torn:
-                return
-            raise DataError(f"{path}, line {number + 1}: not a response ({type(error).__name__}: {error})") from None
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line == b"\n":
+                continue
+            try:
+                yield Record.from_line(line.decode("ascii"))
+            except (ValueError, KeyError, TypeError) as error:
+                if not lines.read(1):
+                    return
+                raise DataError(f"{path}, line {number}: not a response ({type(error).__name__}: {error})") from None
 
 
 def _cut_torn_line(path: Path) -> None:
