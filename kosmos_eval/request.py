@@ -94,11 +94,15 @@ class Generated:
 
 @dataclass(frozen=True, slots=True)
 class ChoiceScore:
-    """Log-probability (natural, summed over the target's `tokens`) of one choice."""
+    """Log-probability (natural, summed over the target's `tokens`) of one choice.
+
+    `greedy` says whether each of those tokens was the likeliest one; None where that is not known (it is not stored).
+    """
 
     name: str
     logprob: float
     tokens: int
+    greedy: bool | None = None
 
     @property
     def mean(self) -> float:

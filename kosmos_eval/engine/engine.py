@@ -196,6 +196,7 @@ class Engine:
     def _score(self, rows: list[Row], slots: SlotCache | None) -> None:
         """Scores the choices of rows in one pass."""
         logprobs = self.runner.logits(self._pass(rows, slots)).log_softmax(dim=-1)
+        likeliest = logprobs.argmax(dim=-1)
         start = 0
         for row in rows:
             assert row.choices is not None
@@ -204,7 +205,9 @@ class Engine:
             scores = []
             for name, reads in zip(row.choices.names, row.choices.reads, strict=True):
                 at = torch.tensor([[line[node], token] for node, token in reads], device=logprobs.device)
-                scores.append(ChoiceScore(name, float(logprobs[at[:, 0], at[:, 1]].double().sum()), len(reads)))
+                logprob = float(logprobs[at[:, 0], at[:, 1]].double().sum())
+                greedy = bool((likeliest[at[:, 0]] == at[:, 1]).all())
+                scores.append(ChoiceScore(name, logprob, len(reads), greedy))
             row.finish_stage(StageResult(row.now.name, choices=tuple(scores)))
 
     # Batches that write.
