@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from kosmos_eval.cell import Cell
-from kosmos_eval.errors import DataError, KosmosEvalError, PromptError
-from kosmos_eval.metrics.java import JavaError
+from kosmos_eval.executor import InProcess
 from kosmos_eval.models.base import Model
 from kosmos_eval.plugins import prompt_file
-from kosmos_eval.run import Progress, RunResult, run, silent
+from kosmos_eval.run import CellFailure, Done, Progress, complete, silent
 from kosmos_eval.task import Task
 
-
-@dataclass(frozen=True, slots=True)
-class CellFailure:
-    """A cell that could not be run, and why; the other cells were."""
-
-    cell: Cell
-    error: KosmosEvalError
+__all__ = ["CellFailure", "plan_sweep", "sweep"]
 
 
 def plan_sweep(
@@ -47,12 +39,6 @@ def plan_sweep(
     return cells
 
 
-def sweep(
-    cells: Iterable[Cell], model: Model, out: Path, progress: Progress = silent
-) -> Iterator[RunResult | CellFailure]:
-    """Runs the cells in order. One whose data (or Java) are at fault is reported, and does not stop the next."""
-    for cell in cells:
-        try:
-            yield run(cell, model, out, progress)
-        except (DataError, PromptError, JavaError) as error:
-            yield CellFailure(cell, error)
+def sweep(cells: Iterable[Cell], model: Model, out: Path, progress: Progress = silent) -> Iterator[Done]:
+    """Runs cells in this process. One whose data (or Java) are at fault is reported, and does not stop the others."""
+    return complete(cells, model, InProcess(model), out, progress)

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_up_data import TASKS_DIR, cell, colours, write_colours
 
-import kosmos_eval.run as run_module
+import kosmos_eval.work as work_module
 from kosmos_eval.api import evaluate
 from kosmos_eval.cell import Cell
 from kosmos_eval.errors import DataError, PromptError, UsageError
@@ -33,7 +33,7 @@ UNIT = 5
 
 @pytest.fixture(autouse=True)
 def _small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "UNIT", UNIT)
+    monkeypatch.setattr(work_module, "UNIT_SAMPLES", UNIT)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from kosmos_eval.cell import Cell
+from kosmos_eval.round import What
+
 
 class _Speed(ProgressColumn):
     def render(self, task: Task) -> Text:
@@ -48,7 +51,8 @@ class SweepProgress:
     def __exit__(self, *_: object) -> None:
         self.bars.stop()
 
-    def __call__(self, what: str, done: int, total: int) -> None:
+    def __call__(self, cell: Cell, phase: What, done: int, total: int) -> None:
+        what = cell.title if phase == "answers" else f"{cell.title}: {phase}"
         if what != self._current:
             self._current = what
             self.bars.reset(self._bar, description=what, total=total, completed=0, visible=True)
