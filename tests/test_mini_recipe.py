@@ -122,6 +122,17 @@ def test_every_stage_runs_and_goes_on_where_it_stopped(
     assert {row["stage"] for row in rows} == set(STAGES)
 
 
+def test_a_run_goes_on_from_an_exported_checkpoint(recipe: Recipe, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    write_checkpoint(new_bench(recipe, tmp_path / "first").network, checkpoint)
+    heads_only = recipe.tokens.model_copy(update={"heads_first": 2})
+    bench = new_bench(recipe.model_copy(update={"tokens": heads_only}), tmp_path / "again", start=checkpoint)
+    run_stage(bench, "tokens", CORPUS)
+    # No head start is given again, and heads that know nothing yet lead nothing astray.
+    exported = load_network(checkpoint).resampler.state_dict()
+    assert all(torch.equal(exported[name], tensor) for name, tensor in bench.network.resampler.state_dict().items())
+
+
 def _agrees_with_hugging_face(folder: Path) -> None:
     transformers = pytest.importorskip("transformers")
     processor = transformers.AutoProcessor.from_pretrained(folder)

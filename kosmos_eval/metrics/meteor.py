@@ -8,6 +8,7 @@ reads the program's error output (and hangs when that is full) and relies on `__
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import subprocess
 from collections.abc import Sequence
@@ -63,7 +64,8 @@ class Meteor:
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                pipe.close()
+                with contextlib.suppress(BrokenPipeError):  # closing writes out what the dead process never took
+                    pipe.close()
 
     def _ask(self, line: str) -> str:
         self._say(line)

@@ -14,6 +14,7 @@ from kosmos_eval.mini.skills import SKILLS, Draw, Stock
 from kosmos_eval.mini.tokenizer import IMAGE_TOKENS, PAD
 
 _SHIFTED, _FARTHEST = 0.2, 900
+_DRAWN = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +76,21 @@ def embed(table: Tensor, batch: Batch) -> Tensor:
 
 
 def draw_rows(rng: random.Random, stock: Stock, skill: str, longest: int, budget: int) -> list[TrainingRow]:
-    """Rows of one skill, until padding would take them over the budget."""
-    rows: list[TrainingRow] = []
-    width = 0
-    while True:
-        row = build_row(SKILLS[skill](Draw(rng, stock, longest)))
-        width = max(width, len(row.ids))
-        if rows and width * (len(rows) + 1) > budget:
-            return rows
-        rows.append(row)
+    """Rows of one skill and of about one length, as many as fit the budget.
+
+    More are drawn than are used, and neighbours in length are taken: rows of random lengths are a third padding.
+    """
+    drawn = sorted((build_row(SKILLS[skill](Draw(rng, stock, longest))) for _ in range(_DRAWN)), key=_length)
+    first = last = rng.randrange(_DRAWN)
+    while first > 0 and _length(drawn[last]) * (last - first + 2) <= budget:
+        first -= 1
+    while last + 1 < _DRAWN and _length(drawn[last + 1]) * (last - first + 2) <= budget:
+        last += 1
+    return drawn[first : last + 1]
+
+
+def _length(row: TrainingRow) -> int:
+    return len(row.ids)
 
 
 def draw_shifts(rng: random.Random, rows: Sequence[TrainingRow]) -> list[int]:

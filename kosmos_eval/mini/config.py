@@ -59,11 +59,16 @@ class Schedule(_Strict):
 
 
 class DenseStage(_Strict):
-    """Pictures of each sort in a batch, and the schedule; `vision_lr` scales the rate of the vision tower."""
+    """Pictures of each sort in a batch, and the schedule.
+
+    `vision_lr` scales the rate of the vision tower. In the first `heads_first` steps only the heads learn: a network
+    that is already trained should not be led astray by heads that are not.
+    """
 
     schedule: Schedule
     mix: dict[str, int]
     vision_lr: float = 1.0
+    heads_first: int = 0
 
 
 class DecodeStage(_Strict):
@@ -87,6 +92,8 @@ class Recipe(_Strict):
     patches: DenseStage
     tokens: DenseStage
     decode: DecodeStage
+    official_look: float = Field(0.92, ge=0, le=1)
+    """Share of rendered texts at the look of Rendered SST-2; the others vary in face, size and place."""
     log_every: int = 20
     save_minutes: float = 4.0
 

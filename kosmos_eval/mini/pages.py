@@ -1,4 +1,4 @@
-"""Pictures of text for training: the official look half of the time, else other faces, sizes and places."""
+"""Pictures of text for training: the official look for a share of them, else other faces, sizes and places."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from kosmos_eval.data.mini.sentences import Opinion, random_opinion
 from kosmos_eval.data.render_text import RenderedText, render_text
 from kosmos_eval.mini.tokenizer import ASCII
 
-_OFFICIAL_SHARE = 0.92
 _OPENING_MARKS, _CLOSING_MARKS = "\"'([$#", ".,;:!?)]'\"-%"
 
 
@@ -59,9 +58,9 @@ def random_text(rng: random.Random, sentences: Sequence[str], disturbance: float
     return disturbed(rng, text) if rng.random() < disturbance else text
 
 
-def render_page(rng: random.Random, text: str) -> RenderedText | None:
-    """The text in a random look, or None if it does not fit even at the official one."""
-    if rng.random() > _OFFICIAL_SHARE:
+def render_page(rng: random.Random, text: str, official: float) -> RenderedText | None:
+    """The text at the official look for a share `official` of draws, else in a random one; None if it does not fit."""
+    if rng.random() > official:
         size = rng.choice(FONT_SIZES)
         pitch = round(size * rng.choice((1.27, 1.27, 1.4)))
         try:
@@ -77,13 +76,13 @@ def render_page(rng: random.Random, text: str) -> RenderedText | None:
         return None
 
 
-def full_page(rng: random.Random, sentences: Sequence[str]) -> RenderedText:
+def full_page(rng: random.Random, sentences: Sequence[str], official: float) -> RenderedText:
     """A page with as much text as a picture takes: dense labels are worth most where there is most to read."""
     words = " ".join(random_text(rng, sentences) for _ in range(6)).split()
     words = [word for word in words if len(word) < 20]
     room = rng.choice((20, 60, 90, 90))
     while True:
-        page = render_page(rng, " ".join(words[:room]))
+        page = render_page(rng, " ".join(words[:room]), official)
         if page is not None:
             return page
         room = int(room * 0.85)

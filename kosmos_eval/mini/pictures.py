@@ -54,9 +54,9 @@ def fresh_index(rng: random.Random) -> int:
     return FRESH + rng.randrange(_MANY)
 
 
-def page(rng: random.Random, sentences: Sequence[str]) -> DenseExample:
+def page(rng: random.Random, sentences: Sequence[str], official: float) -> DenseExample:
     """Text, black on white, sometimes paler or dimmer."""
-    rendered, labels = full_page(rng, sentences), Labels()
+    rendered, labels = full_page(rng, sentences, official), Labels()
     labelling.label_text(labels, rendered.chars, rendered.image.width)
     pixels = np.asarray(rendered.image.convert("L").resize((SIZE, SIZE), Image.Resampling.BICUBIC))
     if rng.random() < 0.15:
@@ -107,9 +107,11 @@ PICTURES: dict[str, Callable[[random.Random], DenseExample]] = {
 }  # fmt: skip
 
 
-def dense_batch(rng: random.Random, sentences: Sequence[str], mix: dict[str, int]) -> list[DenseExample]:
+def dense_batch(
+    rng: random.Random, sentences: Sequence[str], mix: dict[str, int], official: float
+) -> list[DenseExample]:
     """As many pictures of each sort as the mix says; `page` is text."""
-    batch = [page(rng, sentences) for _ in range(mix.get("page", 0))]
+    batch = [page(rng, sentences, official) for _ in range(mix.get("page", 0))]
     for name, make in PICTURES.items():
         batch += [make(rng) for _ in range(mix.get(name, 0))]
     return batch

@@ -67,7 +67,7 @@ def encode(bench: Workbench, pictures: Sequence[Pixels]) -> Tensor:
     found = []
     for start in range(0, len(pictures), _CHUNK):
         pixels = normalise(pictures[start : start + _CHUNK]).to(bench.device)
-        with torch.autocast(bench.device.type, torch.bfloat16):
+        with bench.mixed_precision():
             features = encode_patches(bench.network.vision, pixels)
         found.append(resample(bench.network.resampler, features)[0].half())
     return torch.cat(found)
@@ -114,7 +114,7 @@ class Pool(Generic[T]):
         return self.items[place], self.embeds[place]
 
 
-def page_maker(corpus: Corpus) -> Callable[[random.Random], Made[Page]]:
+def page_maker(corpus: Corpus, official: float) -> Callable[[random.Random], Made[Page]]:
     """Pages of sentences, phrases and mini opinions, a few of them disturbed."""
 
     def source(rng: random.Random) -> Labelled:
@@ -130,7 +130,7 @@ def page_maker(corpus: Corpus) -> Callable[[random.Random], Made[Page]]:
         while True:
             found = source(rng)
             text, label = (found.text, found.label) if rng.random() < 0.9 else (disturbed(rng, found.text), None)
-            page = render_page(rng, text)
+            page = render_page(rng, text, official)
             if page is not None:
                 break
         labels = Labels()

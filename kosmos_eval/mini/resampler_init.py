@@ -30,7 +30,7 @@ def fitting_features(bench: Workbench, sentences: Sequence[str]) -> Tensor:
     """Patch features (pictures, 256, width) of some training pictures."""
     found = []
     for number in range(_BATCHES):
-        batch = dense_batch(step_rng(bench.recipe.seed, "fit", number), sentences, _MIX)
+        batch = dense_batch(step_rng(bench.recipe.seed, "fit", number), sentences, _MIX, bench.recipe.official_look)
         found.append(encode_patches(bench.network.vision, normalise([e.pixels for e in batch]).to(bench.device))[:, 1:])
     return torch.cat(found)
 

@@ -198,7 +198,7 @@ def with_shots(draw: Draw) -> list[Part]:
     skill = SKILLS[draw.rng.choice(_SHOTS)]
     count = draw.rng.choice((2, 2, 3, 3, 5, 5, 9))
     if skill is transcribe:
-        count = min(count, 3)
+        count = min(count, 5)
     parts: list[Part] = []
     made = 0
     while made < count:

@@ -29,7 +29,7 @@ def build_stock(bench: Workbench, stage: DecodeStage, corpus: Corpus, renewals: 
     stock = Stock(
         corpus=corpus,
         scores=word_scores(corpus.phrases or corpus.sentences),
-        pages=Pool(bench, "pages", size, page_maker(corpus)),
+        pages=Pool(bench, "pages", size, page_maker(corpus, bench.recipe.official_look)),
         scenes=Pool(bench, "scenes", 2 * small, make_scene),
         photos=Pool(bench, "photos", small, make_photo),
         memes=Pool(bench, "memes", small, make_meme),
@@ -63,7 +63,7 @@ def rescale_images(bench: Workbench, corpus: Corpus) -> None:
 
     The dimensions reserved for positions, which the dense stages did not read either, are silenced for good.
     """
-    network, make = bench.network, page_maker(corpus)
+    network, make = bench.network, page_maker(corpus, bench.recipe.official_look)
     text = network.config.text
     with torch.no_grad():
         mask = free_mask(text.embed_dim, text.attention_heads).to(bench.device)
@@ -89,7 +89,7 @@ def train_decode(bench: Workbench, stage: DecodeStage, corpus: Corpus) -> None:
     torch.manual_seed(bench.recipe.seed)
     helpers = Helpers(network.config.text.embed_dim).to(bench.device)
     fresh = not bench.checkpoint(NAME).is_file()
-    if fresh:
+    if fresh and not bench.warm:
         init_decoder(network.decoder)
     parameters = [*network.decoder.parameters(), *helpers.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
@@ -125,7 +125,7 @@ def _step(
     for skill in rng.choices(list(weights), list(weights.values()), k=_SKILLS_A_STEP):
         rows = draw_rows(rng, stock, skill, longest, stage.token_budget // _SKILLS_A_STEP)
         batch = collate(rows, width, bench.device, draw_shifts(rng, rows))
-        with torch.autocast(bench.device.type, torch.bfloat16):
+        with bench.mixed_precision():
             loss, figures = decoder_loss(bench.network, helpers, batch, stage.pointer_weight)
         loss.backward()
         found[skill] = figures

@@ -38,12 +38,14 @@ def _labels(batch: Sequence[DenseExample], tokens: bool, device: torch.device) -
 
 
 def _see(bench: Workbench, pixels: Tensor, tokens: bool) -> Tensor:
+    """Patches or image tokens, of about unit size whatever the network's scale."""
     features = encode_patches(bench.network.vision, pixels)
     if not tokens:
         return features[:, 1:] * features.shape[-1] ** 0.5
     text = bench.network.config.text
     mask = free_mask(text.embed_dim, text.attention_heads).to(features.device)
-    return resample(bench.network.resampler, features)[0] * mask
+    seen = resample(bench.network.resampler, features)[0] * mask
+    return seen / seen.detach().pow(2).mean().sqrt()
 
 
 def _optimiser(bench: Workbench, heads: nn.Module, stage: DenseStage, tokens: bool) -> torch.optim.Optimizer:
@@ -64,9 +66,9 @@ def train_dense(bench: Workbench, name: str, stage: DenseStage, sentences: Seque
     first, _ = bench.restore(name, heads, optimiser)
     keep_positions(network.vision)
     for step in range(first, stage.schedule.steps):
-        batch = dense_batch(step_rng(bench.recipe.seed, name, step), sentences, stage.mix)
+        batch = dense_batch(step_rng(bench.recipe.seed, name, step), sentences, stage.mix, bench.recipe.official_look)
         set_rate(optimiser, stage.schedule.at(step))
-        result = _step(bench, heads, optimiser, batch, tokens)
+        result = _step(bench, heads, optimiser, batch, tokens, learning=step >= stage.heads_first)
         if step % bench.recipe.log_every == 0:
             bench.log(
                 name,
@@ -81,12 +83,15 @@ def train_dense(bench: Workbench, name: str, stage: DenseStage, sentences: Seque
 
 
 def _step(
-    bench: Workbench, heads: DenseHeads, optimiser: torch.optim.Optimizer, batch: Sequence[DenseExample], tokens: bool
-) -> DenseLoss:
+    bench: Workbench, heads: DenseHeads, optimiser: torch.optim.Optimizer, batch: Sequence[DenseExample], tokens: bool,
+    learning: bool,
+) -> DenseLoss:  # fmt: skip
     pixels = normalise([e.pixels for e in batch]).to(bench.device)
     chars, attributes = _labels(batch, tokens, bench.device)
-    with torch.autocast(bench.device.type, torch.bfloat16):
-        result: DenseLoss = heads(_see(bench, pixels, tokens), chars, attributes)
+    with bench.mixed_precision():
+        with torch.set_grad_enabled(learning):
+            seen = _see(bench, pixels, tokens)
+        result: DenseLoss = heads(seen, chars, attributes)
     optimiser.zero_grad(set_to_none=True)
     result.loss.backward()
     for group in optimiser.param_groups:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from kosmos_eval.kosmos.model import Kosmos
+from kosmos_eval.kosmos.weights import load_network
 from kosmos_eval.mini.config import Recipe, load_recipe
 from kosmos_eval.mini.sentences import Corpus, load_corpus
 from kosmos_eval.mini.stage_dense import train_dense
@@ -20,14 +21,17 @@ from kosmos_eval.mini.workbench import Workbench, device_of_choice
 STAGES = ("patches", "tokens", "decode")
 
 
-def new_bench(recipe: Recipe, out: Path) -> Workbench:
-    """The run's folder and a network at its start."""
+def new_bench(recipe: Recipe, out: Path, start: Path | None = None) -> Workbench:
+    """The run's folder and a network at its start: new, or as the checkpoint folder `start` holds it."""
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    network = Kosmos(recipe.network.build())
-    init_vision(network.vision)
     device = device_of_choice()
-    return Workbench(recipe, out, network.to(device), device)
+    if start is not None:
+        network = load_network(start, device=str(device)).train().requires_grad_(True)
+    else:
+        network = Kosmos(recipe.network.build()).to(device)
+        init_vision(network.vision)
+    return Workbench(recipe, out, network, device, warm=start is not None)
 
 
 def run_stage(bench: Workbench, stage: str, corpus: Corpus) -> None:
@@ -35,12 +39,12 @@ def run_stage(bench: Workbench, stage: str, corpus: Corpus) -> None:
     place = STAGES.index(stage)
     torch.manual_seed(bench.recipe.seed + place)
     if place and not bench.checkpoint(stage).is_file():
-        bench.restore(STAGES[place - 1])
+        bench.restore(STAGES[place - 1])  # a warm run may begin with any stage: then there is nothing to restore
     texts = [s.text for s in corpus.sentences]
     if stage == "patches":
         train_dense(bench, stage, bench.recipe.patches, texts)
     elif stage == "tokens":
-        if not bench.checkpoint(stage).is_file():
+        if not bench.warm and not bench.checkpoint(stage).is_file():
             from kosmos_eval.mini.resampler_init import init_resampler
 
             keep_positions(bench.network.vision)
@@ -57,11 +61,12 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=Path(__file__).parent / "kosmos-mini.yaml")
     parser.add_argument("--sentences", type=Path, nargs="+", required=True, help="stsa files, and GLUE's as .tsv")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--start", type=Path, help="a checkpoint folder to go on from, instead of a new network")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    bench = new_bench(load_recipe(given.config), given.out)
+    bench = new_bench(load_recipe(given.config), given.out, given.start)
     corpus = load_corpus(given.sentences)
     for stage in given.stages:
         run_stage(bench, stage, corpus)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import random
 import time
@@ -21,6 +23,23 @@ def device_of_choice() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+@functools.cache
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 pays: on any GPU, and on a CPU if one product is faster so; where it is emulated, it is ten
+    times slower."""
+    if device.type != "cpu":
+        return True
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        a = torch.ones(512, 512, dtype=dtype)
+        a @ a
+        began = time.perf_counter()
+        for _ in range(4):
+            a @ a
+        seconds[dtype] = time.perf_counter() - began
+    return seconds[torch.bfloat16] < seconds[torch.float32]
+
+
 def step_rng(seed: int, stage: str, step: int) -> random.Random:
     """The random stream of one step. It depends on nothing before, so a resumed run draws what it would have drawn."""
     return random.Random(f"kosmos-mini:{seed}:{stage}:{step}")
@@ -34,6 +53,8 @@ class Workbench:
     out: Path
     network: Kosmos
     device: torch.device
+    warm: bool = False
+    """Whether the network began as a trained checkpoint, which needs no head start."""
     started: float = field(default_factory=time.monotonic)
     saved: float = field(default_factory=time.monotonic)
 
@@ -46,6 +67,12 @@ class Workbench:
 
     def checkpoint(self, stage: str) -> Path:
         return self.out / f"{stage}.pt"
+
+    def mixed_precision(self) -> contextlib.AbstractContextManager[object]:
+        """bfloat16 products where that is faster, else nothing."""
+        if not fast_bfloat16(self.device):
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
 
     def due(self) -> bool:
         """Whether it is time to save again."""
