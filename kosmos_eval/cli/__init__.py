@@ -7,6 +7,7 @@ import sys
 
 import typer
 
+from kosmos_eval.cli.bench import bench
 from kosmos_eval.cli.benchmarks import preview, tasks
 from kosmos_eval.cli.board import leaderboard
 from kosmos_eval.cli.data import app as data_app
@@ -27,6 +28,7 @@ app.command()(preview)
 app.command()(run)
 app.command()(score)
 app.command()(leaderboard)
+app.command()(bench)
 app.add_typer(data_app, name="data", help="Check, make and render benchmark data.")
 
 

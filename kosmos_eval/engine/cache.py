@@ -16,6 +16,17 @@ from torch import Tensor
 from kosmos_eval.kosmos.config import TextConfig
 
 
+class _Tensors:
+    """Keys and values of every layer."""
+
+    k: list[Tensor]
+    v: list[Tensor]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(t.nbytes for t in (*self.k, *self.v))
+
+
 def _grown(old: Tensor, length: int) -> Tensor:
     """The same (..., positions, head_dim) with room for `length` positions."""
     new = old.new_zeros(*old.shape[:-2], length, old.shape[-1])
@@ -23,7 +34,7 @@ def _grown(old: Tensor, length: int) -> Tensor:
     return new
 
 
-class PathCache:
+class PathCache(_Tensors):
     """Keys and values of one path, attended in place: per layer (heads, positions, head_dim), contiguous."""
 
     def __init__(self, config: TextConfig, device: torch.device, dtype: torch.dtype) -> None:
@@ -40,7 +51,7 @@ class PathCache:
             self.v = [_grown(t, self.room) for t in self.v]
 
 
-class SlotCache:
+class SlotCache(_Tensors):
     """The own positions of a batch of rows, behind their shared path: per layer (rows, heads, positions, head_dim).
 
     Rows `0 .. active` are still written; a row that is done changes places with the last active one, so that the active
@@ -70,7 +81,7 @@ class SlotCache:
                 t[[a, b]] = t[[b, a]]
 
 
-class TailCache:
+class TailCache(_Tensors):
     """What beams wrote: per layer (rows * beams, heads, steps, head_dim). Only this is reordered when beams change."""
 
     def __init__(self, config: TextConfig, rows: int, steps: int, device: torch.device, dtype: torch.dtype) -> None:

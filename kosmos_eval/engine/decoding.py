@@ -86,8 +86,13 @@ def _banned(row: Row, written: list[int] | tuple[int, ...]) -> list[int]:
     return sorted(banned([*row.sequence.ids, *written], n)) if n else []
 
 
-def write_greedily(runner: Runner, batch: Batch, rows: int, logits: Tensor, tokenizer: KosmosTokenizer) -> None:
-    """Greedy decoding of the first `rows` rows. logits: (rows, vocabulary) at each row's last position."""
+def write_greedily(
+    runner: Runner, batch: Batch, rows: int, logits: Tensor, tokenizer: KosmosTokenizer
+) -> list[TailCache]:
+    """Greedy decoding of the first `rows` rows. logits: (rows, vocabulary) at each row's last position.
+
+    Returns the caches it made besides: none.
+    """
     device = logits.device
     batch.active = rows
     written: dict[int, list[int]] = {r.index: [] for r in batch.writing}
@@ -112,6 +117,7 @@ def write_greedily(runner: Runner, batch: Batch, rows: int, logits: Tensor, toke
                 batch.retire(place)
         if batch.active:
             logits = _greedy_step(runner, batch, written, device)
+    return []
 
 
 def _greedy_step(runner: Runner, batch: Batch, written: dict[int, list[int]], device: torch.device) -> Tensor:
@@ -125,13 +131,16 @@ def _greedy_step(runner: Runner, batch: Batch, written: dict[int, list[int]], de
     return runner.logits(hidden)
 
 
-def write_with_beams(runner: Runner, batch: Batch, rows: int, logits: Tensor, tokenizer: KosmosTokenizer) -> None:
-    """Beam search of the first `rows` rows; a row's beams share its slot, only what they wrote (the tail) is theirs."""
+def write_with_beams(
+    runner: Runner, batch: Batch, rows: int, logits: Tensor, tokenizer: KosmosTokenizer
+) -> list[TailCache]:
+    """Beam search of the first `rows` rows; a row's beams share its slot, only what they wrote is theirs.
+
+    Returns the caches it made besides: the tail.
+    """
     device, beams = logits.device, batch.rows[0].beams
     batch.active = rows
-    searches = {
-        r.index: BeamSearch(beams, _act(r).length_penalty, Ending(_act(r), tokenizer)) for r in batch.writing
-    }
+    searches = {r.index: BeamSearch(beams, _act(r).length_penalty, Ending(_act(r), tokenizer)) for r in batch.writing}
     steps = max(_act(r).max_tokens for r in batch.writing)
     tail = TailCache(runner.network.config.text, rows * beams, steps, device, runner.network.dtype)
     logits = logits.repeat_interleave(beams, dim=0)
@@ -155,6 +164,7 @@ def write_with_beams(runner: Runner, batch: Batch, rows: int, logits: Tensor, to
         if batch.active:
             tail.reorder([s for row_sources in sources[: batch.active] for s in row_sources])
             logits = _beam_step(runner, batch, searches, tail, beams, device)
+    return [tail]
 
 
 def _candidates(

@@ -197,6 +197,8 @@ class Engine:
         """Scores the choices of rows in one pass."""
         logprobs = self.runner.logits(self._pass(rows, slots)).log_softmax(dim=-1)
         likeliest = logprobs.argmax(dim=-1)
+        if slots is None:
+            self.runner.note_memory([], sum(r.trunk + len(r.choices.keys) for r in rows if r.choices))
         start = 0
         for row in rows:
             assert row.choices is not None
@@ -242,8 +244,11 @@ class Engine:
         return logits
 
     def _decode(self, batch: Batch, active: int, logits: torch.Tensor) -> None:
-        write = write_with_beams if batch.rows[0].beams > 1 else write_greedily
-        write(self.runner, batch, active, logits, self.processor.tokenizer)
+        beams = batch.rows[0].beams
+        write = write_with_beams if beams > 1 else write_greedily
+        tail = write(self.runner, batch, active, logits, self.processor.tokenizer)
+        written = sum(len(r.sequence) + len(r.written) for r in batch.rows[:active])
+        self.runner.note_memory([batch.slots, *tail], written * beams)
 
     def _continue(self, rows: list[Row], batch: Batch) -> None:
         """One more stage of rows that lie in slots."""

@@ -10,20 +10,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kosmos_eval.engine.attention import PackedAttention, Piece
-from kosmos_eval.engine.cache import PathCache, SlotCache
+from kosmos_eval.engine.cache import PathCache, SlotCache, TailCache
 from kosmos_eval.engine.images import ImageTable
+from kosmos_eval.engine.memory import Memory
 from kosmos_eval.engine.tree import Node
 from kosmos_eval.kosmos.decoder import Attention
 from kosmos_eval.kosmos.model import Kosmos
 
 
 class Runner:
-    """Runs new positions, and keeps the path to the node at hand computed. `computed` counts positions."""
+    """Runs new positions, and keeps the path to the node at hand computed.
+
+    `computed` counts positions, `read` those whose logits were looked at; `memory` knows what keys and values took.
+    """
 
     def __init__(self, network: Kosmos) -> None:
         self.network = network
         self.path = PathCache(network.config.text, network.device, network.dtype)
         self.computed = 0
+        self.read = 0
+        self.memory = Memory()
         self._images: ImageTable | None = None
         self._nodes: list[Node] = []
 
@@ -73,6 +79,12 @@ class Runner:
                 self.packed([Piece(path=n.start, own=0, chain=len(keys), new=len(keys))], keys, places, None)
             self._nodes.append(n)
 
+    def note_memory(self, caches: Sequence[SlotCache | TailCache], positions: int) -> None:
+        """Takes note of what is held, and of the positions that rows would hold if they shared nothing."""
+        text = self.network.config.text
+        a_position = 2 * text.layers * text.embed_dim * self.network.dtype.itemsize
+        self.memory.note(self.path.nbytes + sum(c.nbytes for c in caches), positions * a_position)
+
     def copy_path(self, start: int, end: int, slots: SlotCache, slot: int) -> None:
         """Copies keys and values of the path's positions [start, end) to the beginning of a slot."""
         for own, path in ((slots.k, self.path.k), (slots.v, self.path.v)):
@@ -81,4 +93,5 @@ class Runner:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(rows, width) -> (rows, vocabulary), float32."""
+        self.read += len(hidden)
         return self.network.decoder.logits(hidden).float()

@@ -134,12 +134,13 @@ def load_network(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torc
             expected, found = tuple(parameter.shape), tuple(tensor.shape)
             raise CheckpointError(f"{folder}: {wanted[name][0]} has shape {found}, config.json asks for {expected}")
         state[name] = tensor.to(device=device, dtype=dtype)
-    return _filled(network, state, config, device, dtype)
+    return filled(network, state, config, device, dtype)
 
 
-def _filled(
+def filled(
     network: Kosmos, state: dict[str, Tensor], config: KosmosConfig, device: str, dtype: torch.dtype
 ) -> Kosmos:
+    """A network built without memory ("meta"), given its parameters by name and its table of positions."""
     from kosmos_eval.kosmos.decoder import POSITION_OFFSET, sinusoids
 
     network.load_state_dict(state, assign=True)
@@ -149,7 +150,8 @@ def _filled(
     return network.eval().requires_grad_(False)
 
 
-def _apart(network: Kosmos) -> Iterator[tuple[str, Tensor]]:
+def hf_tensors(network: Kosmos) -> Iterator[tuple[str, Tensor]]:
+    """A network's weights under Hugging Face's names: views of its own, no copies."""
     for name, parameter in network.named_parameters():
         names = hf_names(name)
         yield from zip(names, parameter.detach().chunk(len(names)), strict=True)
@@ -160,7 +162,7 @@ def save_network(network: Kosmos, folder: Path, dtype: torch.dtype = torch.float
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.to(device="cpu", dtype=dtype).contiguous() for name, tensor in _apart(network)}
+    tensors = {name: tensor.to(device="cpu", dtype=dtype).contiguous() for name, tensor in hf_tensors(network)}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     config = {**network.config.to_hf(), "dtype": str(dtype).removeprefix("torch.")}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
