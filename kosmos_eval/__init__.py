@@ -33,6 +33,7 @@ _HOMES = {
     "kosmos_eval.models": "load_model",
     "kosmos_eval.api": "evaluate load_task",
     "kosmos_eval.tables": "leaderboard",
+    "kosmos_eval.comparison": "compare",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()} | {
     "image_ref": "kosmos_eval.data.images",
@@ -44,6 +45,7 @@ __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
     from kosmos_eval.api import evaluate, load_task
+    from kosmos_eval.comparison import compare
     from kosmos_eval.data.files import Record, by_id, read_jsonl, read_lines, read_list, read_object
     from kosmos_eval.data.images import load as load_image
     from kosmos_eval.data.images import ref as image_ref

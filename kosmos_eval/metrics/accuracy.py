@@ -21,6 +21,10 @@ class Accuracy(Metric):
 
     name: str = "accuracy"
 
+    @property
+    def rule(self) -> str:
+        return "the best-scored choice, the first listed of equals, is the target"
+
     def per_sample(self, predictions: Sequence[Prediction]) -> list[Mapping[str, float]]:
         outcomes = [is_correct(prediction) for prediction in predictions]
         return [{} if correct is None else {self.name: float(correct)} for correct in outcomes]
@@ -39,6 +43,10 @@ class BinomialP(Metric):
 
     chance: float | None = None
     name: str = "binomial_p"
+
+    @property
+    def rule(self) -> str:
+        return "one-sided exact binomial test of the right answers against guessing; not times 100"
 
     def per_sample(self, predictions: Sequence[Prediction]) -> list[Mapping[str, float]]:
         return [{} for _ in predictions]

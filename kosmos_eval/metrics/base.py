@@ -6,6 +6,7 @@ nothing answered): the figure is then `None`, with the reason.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -49,12 +50,19 @@ class Score:
     primary: bool = False
     stderr: float | None = None
     """On the scale of `value`."""
+    rule: str | None = None
+    """How it is computed, in few words (`Metric.rule`)."""
 
 
 class Metric(ABC):
     """A metric. Subclasses are small frozen dataclasses, so that a task can declare them as class attributes."""
 
     name: str
+
+    @property
+    def rule(self) -> str:
+        """How it is computed, in few words, for tables; of a metric that does not say, its declaration."""
+        return declaration(self)
 
     @abstractmethod
     def per_sample(self, predictions: Sequence[Prediction]) -> list[Mapping[str, float]]:
@@ -71,8 +79,13 @@ class Metric(ABC):
 
 def compute_all(metrics: Iterable[Metric], predictions: Sequence[Prediction]) -> list[Score]:
     """All scores of a task. The first score of the first metric is the task's primary one, and no other is."""
-    scores = [score for metric in metrics for score in metric.compute(predictions)]
+    scores = [replace(score, rule=metric.rule) for metric in metrics for score in metric.compute(predictions)]
     return [replace(score, primary=index == 0) for index, score in enumerate(scores)]
+
+
+def declaration(metric: Metric) -> str:
+    """A metric as it is written in Python, the same in every process."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(metric))
 
 
 def per_sample_all(metrics: Iterable[Metric], predictions: Sequence[Prediction]) -> list[dict[str, float]]:
@@ -118,10 +131,10 @@ def grouped_mean_scores(
         if prediction.group is not None:
             groups.setdefault(prediction.group, []).append(value)
     scores = [mean_score(name, overall, absent=absent)]
-    scores += [mean_score(f"{name}/{_label(group)}", groups[group], absent=absent) for group in sorted(groups)]
+    scores += [mean_score(f"{name}/{group_name(group)}", groups[group], absent=absent) for group in sorted(groups)]
     return scores
 
 
-def _label(group: str) -> str:
+def group_name(group: str) -> str:
     """A group's name as part of a metric's name, where a slash already means "by": `yes/no` becomes `yes-no`."""
     return group.replace("/", "-")

@@ -28,6 +28,10 @@ class MajorityBaseline(_Baseline):
 
     name: str = "majority"
 
+    @property
+    def rule(self) -> str:
+        return "the most common target of these samples, always"
+
     def compute(self, predictions: Sequence[Prediction]) -> list[Score]:
         counts = Counter(str(p.target).strip() for p in predictions if p.target is not None)
         if not counts:
@@ -51,6 +55,11 @@ class ConstantBaseline(_Baseline):
         """VizWiz's own constant answer."""
         return cls(answer="unanswerable", name="constant_unanswerable")
 
+    @property
+    def rule(self) -> str:
+        answer = repr(self.answer) if self.answer else "the one answer that scores highest on these samples"
+        return f"{answer}, always"
+
     def compute(self, predictions: Sequence[Prediction]) -> list[Score]:
         answer = self.answer_for(predictions)
         if answer is None:
@@ -70,6 +79,10 @@ class ChanceBaseline(_Baseline):
 
     choices: int | None = None
     name: str = "chance"
+
+    @property
+    def rule(self) -> str:
+        return "one over the number of choices"
 
     def compute(self, predictions: Sequence[Prediction]) -> list[Score]:
         if not predictions:

@@ -41,6 +41,11 @@ class Captions(Metric):
     def with_corpus(self, corpus: ReferenceCorpus) -> Captions:
         return replace(self, corpus=corpus)
 
+    @property
+    def rule(self) -> str:
+        counted = "images evaluated" if self.corpus is None else "whole split"
+        return f"pycocoevalcap 1.2; CIDEr's document frequencies of the {counted}"
+
     def per_sample(self, predictions: Sequence[Prediction]) -> list[Mapping[str, float]]:
         """CIDEr (10 is the most an image can have), METEOR, ROUGE-L, BLEU and, where there, SPICE of each image."""
         used = [index for index, prediction in enumerate(predictions) if _is_scorable(prediction)]

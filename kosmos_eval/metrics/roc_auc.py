@@ -18,15 +18,28 @@ class RocAuc(Metric):
     positive: str
     name: str = "roc_auc"
 
+    @property
+    def rule(self) -> str:
+        return f"area under the curve of log p({self.positive!r}) - log p(the other answer), ties half"
+
     def per_sample(self, predictions: Sequence[Prediction]) -> list[Mapping[str, float]]:
-        margins = [self.margin(prediction) for prediction in predictions]
-        return [{} if margin is None else {f"{self.name}_margin": margin} for margin in margins]
+        """The margin, and 1 for a positive sample or 0: what it takes to compare two models' areas later."""
+        return [self._values(prediction) for prediction in predictions]
+
+    def _values(self, prediction: Prediction) -> Mapping[str, float]:
+        margin = self.margin(prediction)
+        if margin is None or prediction.target is None:
+            return {}
+        return {f"{self.name}_margin": margin, f"{self.name}_label": float(self._is_positive(prediction))}
+
+    def _is_positive(self, prediction: Prediction) -> bool:
+        return str(prediction.target).strip() == self.positive.strip()
 
     def compute(self, predictions: Sequence[Prediction]) -> list[Score]:
         answered = [p for p in predictions if p.target is not None and (p.scores or p.text is not None)]
         margins = [self.margin(prediction) for prediction in answered]
         known = [margin for margin in margins if margin is not None]
-        labels = [str(prediction.target).strip() == self.positive.strip() for prediction in answered]
+        labels = [self._is_positive(prediction) for prediction in answered]
         reason = self._why_undefined(len(answered), len(known), labels)
         if reason is not None:
             return [undefined(self.name, reason, len(answered))]

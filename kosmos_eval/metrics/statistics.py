@@ -1,13 +1,29 @@
-"""How sure a score is, and whether two runs differ: all by scipy, so that nobody has to trust our arithmetic."""
+"""How sure a figure is, and whether two differ.
+
+Everything is clustered by sample: where several seeds asked the same sample, its answers go together, as one. scipy is
+used where it has the method; what is written here is tested against scipy or statsmodels.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kosmos_eval.metrics.base import PER_CENT
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 2000
-_BATCH_CELLS = 4_000_000
-"""How many resampled values scipy may hold at once: 32 MB, whatever the size of the split."""
+PERMUTATIONS = 9999
+CONFIDENCE = 0.95
+POWER = 0.8
+BATCH_CELLS = 4_000_000
+"""How many resampled values are held at once: 32 MB, whatever the size of the split."""
+_FEW = 16
+"""Values are counted instead of copied where so many times fewer are distinct."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,17 +32,7 @@ class Interval:
 
     low: float
     high: float
-    confidence: float
-
-
-@dataclass(frozen=True, slots=True)
-class PairedTest:
-    """Two runs on the same samples: mean of b - a, the interval where the test has one, and the two-sided p."""
-
-    difference: float
-    p_value: float
-    n: int
-    interval: Interval | None = None
+    confidence: float = CONFIDENCE
 
 
 def standard_error(values: Sequence[float]) -> float | None:
@@ -38,7 +44,20 @@ def standard_error(values: Sequence[float]) -> float | None:
     return float(sem(values))
 
 
-def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interval | None:
+def mean_error(sums: ArrayLike, counts: ArrayLike, mean: float) -> float:
+    """Standard error of sum(sums) / sum(counts) about `mean`, clustered; arguments as of `bootstrap_interval`."""
+    import numpy as np
+
+    deviations = np.asarray(sums) - mean * np.asarray(counts)
+    return float(np.sqrt((deviations**2).sum()) / np.sum(counts))
+
+
+def scaled(interval: Interval | None, factor: float = PER_CENT) -> Interval | None:
+    """The interval on the papers' scale."""
+    return None if interval is None else replace(interval, low=factor * interval.low, high=factor * interval.high)
+
+
+def wilson_interval(successes: int, n: int, confidence: float = CONFIDENCE) -> Interval | None:
     """Wilson's score interval of a proportion; `None` of no trials."""
     if n == 0:
         return None
@@ -49,75 +68,114 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interva
 
 
 def bootstrap_interval(
-    values: Sequence[float], confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+    sums: ArrayLike,
+    counts: ArrayLike | None = None,
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Interval | None:
-    """Percentile bootstrap interval of the mean; the same seed gives the same interval. `None` of fewer than two."""
-    if len(values) < 2:
-        return None
+    """Percentile bootstrap interval of sum(sums) / sum(counts), clusters resampled whole: `sums` and `counts`, shape
+    (clusters,), are of each cluster's values. Without `counts` every value is a cluster: the interval of the mean.
+
+    The same seed gives the same interval. `None` of fewer than two clusters.
+    """
     import numpy as np
+
+    pairs = np.stack([sums, np.ones(np.shape(sums)) if counts is None else counts], axis=1).astype(float)
+    if len(pairs) < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    distinct, frequency = np.unique(pairs, axis=0, return_counts=True)
+    if len(distinct) * _FEW <= len(pairs):
+        # Resampling n values is drawing how often each distinct one comes: 13 numbers for a VQA accuracy, not 214,354.
+        totals = rng.multinomial(len(pairs), frequency / len(pairs), size=resamples) @ distinct
+        means = totals[:, 0] / totals[:, 1]
+    else:
+        means = _resampled(pairs, resamples, rng)
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(low), float(high), confidence)
+
+
+def _resampled(pairs: NDArray[np.float64], resamples: int, rng: np.random.Generator) -> NDArray[np.float64]:
     from scipy.stats import bootstrap
 
-    found = bootstrap(
-        (np.asarray(values, dtype=float),),
-        np.mean,
+    return bootstrap(
+        (pairs[:, 0], pairs[:, 1]),
+        lambda sums, counts, axis: sums.sum(axis=axis) / counts.sum(axis=axis),
+        paired=True,
         n_resamples=resamples,
-        batch=max(1, _BATCH_CELLS // len(values)),
-        confidence_level=confidence,
+        batch=max(1, BATCH_CELLS // len(pairs)),
         method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return Interval(float(found.low), float(found.high), confidence)
+        rng=rng,
+    ).bootstrap_distribution
 
 
-def mcnemar(a: Sequence[bool], b: Sequence[bool]) -> PairedTest | None:
-    """Exact McNemar test of right/wrong answers of two runs: the discordant pairs against a fair coin.
-
-    Without discordant pairs there is nothing to tell the runs apart by: p = 1. `None` of no samples.
-    """
-    _same_length(a, b)
-    if not a:
-        return None
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Two-sided p of the exact McNemar test: the discordant pairs against a fair coin; 1 where there are none."""
     from scipy.stats import binomtest
 
-    only_a = sum(x and not y for x, y in zip(a, b, strict=True))
-    only_b = sum(y and not x for x, y in zip(a, b, strict=True))
-    discordant = only_a + only_b
-    p_value = float(binomtest(only_b, discordant, 0.5).pvalue) if discordant else 1.0
-    return PairedTest((only_b - only_a) / len(a), p_value, len(a))
+    return float(binomtest(only_b, only_a + only_b, 0.5).pvalue) if only_a + only_b else 1.0
 
 
-def paired_bootstrap(
-    a: Sequence[float], b: Sequence[float], confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
-) -> PairedTest | None:
-    """Paired bootstrap of the mean of b - a, samples resampled whole; `None` of fewer than two samples.
+def sign_flip_test(differences: ArrayLike, permutations: int = PERMUTATIONS, seed: int = 0) -> float:
+    """Two-sided p of the paired permutation test: were either run as likely the better one, for each cluster.
 
-    p is twice the smaller share of resampled means on one side of zero (one resample counted as the observed one, so
-    that p is never 0): Efron and Tibshirani 1993, chapter 15.
+    `differences`, shape (clusters,), are the clusters' summed differences. All sign flips are tried where they are not
+    more than `permutations`; else so many are drawn, and the observed one counts as one of them. scipy's
+    `permutation_test` gives the same p, in minutes where this takes a second.
     """
-    _same_length(a, b)
-    if len(a) < 2:
-        return None
     import numpy as np
-    from scipy.stats import bootstrap
 
-    differences = np.asarray(b, dtype=float) - np.asarray(a, dtype=float)
-    result = bootstrap(
-        (differences,),
-        np.mean,
-        n_resamples=resamples,
-        batch=max(1, _BATCH_CELLS // len(a)),
-        confidence_level=confidence,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    )
-    means = result.bootstrap_distribution
-    below = (1 + int(np.sum(means <= 0))) / (resamples + 1)
-    above = (1 + int(np.sum(means >= 0))) / (resamples + 1)
-    found = result.confidence_interval
-    interval = Interval(float(found.low), float(found.high), confidence)
-    return PairedTest(float(differences.mean()), min(1.0, 2 * min(below, above)), len(a), interval)
+    sizes = np.abs(np.asarray(differences, dtype=float))
+    observed = abs(float(np.sum(differences)))
+    sizes, frequency = np.unique(sizes[sizes > 0], return_counts=True)
+    total = int(frequency.sum())
+    if not total:
+        return 1.0
+    enough = observed - 1e-9 * float(sizes @ frequency)
+    if 2**total <= permutations:
+        flips = np.arange(2**total)[:, None] >> np.arange(total) & 1
+        sums = (1 - 2 * flips) @ np.repeat(sizes, frequency)
+        return float(np.mean(np.abs(sums) >= enough))
+    rng = np.random.default_rng(seed)
+    as_extreme = 0
+    for batch in _batches(permutations, len(sizes)):
+        if len(sizes) * _FEW <= total:  # how many of the equal ones are flipped is all that matters
+            signed = frequency - 2 * rng.binomial(frequency, 0.5, size=(batch, len(sizes)))
+            sums = signed @ sizes
+        else:
+            flips = rng.integers(0, 2, size=(batch, total), dtype=np.int8)
+            sums = (1 - 2 * flips) @ np.repeat(sizes, frequency)
+        as_extreme += int(np.sum(np.abs(sums) >= enough))
+    return (1 + as_extreme) / (permutations + 1)
 
 
-def _same_length(a: Sequence[object], b: Sequence[object]) -> None:
-    if len(a) != len(b):
-        raise ValueError(f"a paired test needs the same samples in both runs: {len(a)} and {len(b)} given")
+def _batches(total: int, width: int) -> list[int]:
+    size = max(1, BATCH_CELLS // width)
+    return [min(size, total - start) for start in range(0, total, size)]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values of a family of tests, in the order given."""
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def samples_needed(
+    n: int, difference: float, null_error: float, error: float, power: float = POWER, confidence: float = CONFIDENCE
+) -> int | None:
+    """How many samples such a difference would take to be seen with this power, by a two-sided test.
+
+    `error` is the difference's standard error at `n` samples, `null_error` the same were there no difference. For right
+    and wrong answers it is Connor's formula for McNemar's test (1987, Biometrics 43:207-211). `None` of no difference.
+    """
+    from scipy.stats import norm
+
+    if not difference:
+        return None
+    deviations = norm.ppf((1 + confidence) / 2) * null_error + norm.ppf(power) * error
+    return max(2, int(-(-n * (deviations / difference) ** 2 // 1)))

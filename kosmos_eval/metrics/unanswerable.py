@@ -21,6 +21,10 @@ class Unanswerable(Metric):
 
     name: str = "unanswerable"
 
+    @property
+    def rule(self) -> str:
+        return "answers that are 'unanswerable' once normalised"
+
     def per_sample(self, predictions: Sequence[Prediction]) -> list[Mapping[str, float]]:
         return [
             {} if p.text is None else {f"{self.name}_predicted": float(says_unanswerable(p.text))} for p in predictions

@@ -43,6 +43,11 @@ class VqaAccuracy(Metric):
         """The variant that normalises both sides of every question."""
         return cls(always_normalise=True, name="vqa_accuracy_normalised")
 
+    @property
+    def rule(self) -> str:
+        where = "everywhere" if self.always_normalise else "where annotators differ"
+        return f"official VQA: one annotator left out, min(1, matches / 3), mean; both sides normalised {where}"
+
     def per_sample(self, predictions: Sequence[Prediction]) -> list[Mapping[str, float]]:
         values = [self.of(prediction) for prediction in predictions]
         return [{} if value is None else {self.name: value} for value in values]
