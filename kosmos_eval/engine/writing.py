@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol
 
-from kosmos_eval.kosmos.tokenizer import KosmosTokenizer
 from kosmos_eval.request import Generate, Generated
 
 Finish = Literal["eos", "stop"]
 
 
+class Vocabulary(Protocol):
+    """What of a tokenizer decides where a text ends: its special tokens by name, and how ids are read."""
+
+    @property
+    def eos(self) -> int: ...
+
+    @property
+    def ids(self) -> Mapping[str, int]: ...
+
+    def decode(self, ids: list[int], /) -> str: ...
+
+
 class Ending:
     """When a generation is over: at `</s>`, at a stop token or after a stop string."""
 
-    def __init__(self, act: Generate, tokenizer: KosmosTokenizer) -> None:
+    def __init__(self, act: Generate, tokenizer: Vocabulary) -> None:
         self.tokenizer = tokenizer
         self.max_tokens = act.max_tokens
         self._stop_ids = {tokenizer.ids[s.strip()] for s in act.stop if s.strip() in tokenizer.ids}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kosmos_eval.errors import UsageError
 from kosmos_eval.models.base import Model
-from kosmos_eval.models.locate import BUNDLED, Checkpoint, locate, resolve_device
+from kosmos_eval.models.locate import BUNDLED, Checkpoint, fingerprint, locate, resolve_device
 
 if TYPE_CHECKING:
     from kosmos_eval.models.kosmos import KosmosModel
 
-__all__ = ["BUNDLED", "Checkpoint", "Model", "load_model", "locate", "model_for_run"]
+__all__ = ["BUNDLED", "Checkpoint", "Model", "backend_of", "load_model", "locate", "model_for_run"]
 
 
 def load_model(
@@ -19,21 +22,65 @@ def load_model(
 ) -> KosmosModel:
     """Loads a KOSMOS model: a bundled name (`kosmos-mini`), a checkpoint folder, or a hub id.
 
+    Other models (`hf:...`, `clip:...`) come from `kosmos_eval.models.model_for_run`.
+
     >>> model = load_model("kosmos-mini", device="cpu", dtype="float32")
     """
+    if backend_of(str(name_or_path))[0]:
+        raise UsageError(f"{name_or_path}: load_model is for KOSMOS models; use kosmos_eval.models.model_for_run")
     checkpoint = locate(name_or_path, revision)
     device, dtype = resolve_device(device, dtype)
-    from kosmos_eval.models.kosmos import KosmosModel
-
-    return KosmosModel.load(checkpoint.folder, checkpoint.name, device, dtype)
+    return _kosmos(checkpoint.folder, checkpoint.name, device, dtype)
 
 
 def model_for_run(name_or_path: str, device: str = "auto", dtype: str = "auto", revision: str | None = None) -> Model:
-    """What the command line runs: a model whose weights are read only once something has to be asked."""
+    """What the command line runs: a model whose weights are read only once something has to be asked.
+
+    `hf:NAME` is an image-text-to-text model of transformers, `clip:NAME` a CLIP, `fake` a scripted one without weights;
+    any other name is a KOSMOS checkpoint for the engine. NAME is a folder, a hub id or a bundled checkpoint.
+    """
     if name_or_path == "fake":
         from kosmos_eval.models.fake import FakeModel
 
         return FakeModel(check_images=True)
     from kosmos_eval.models.lazy import LazyModel
 
-    return LazyModel(locate(name_or_path, revision), device, dtype)
+    backend, name = backend_of(name_or_path)
+    checkpoint = locate(name, revision)
+    if backend:
+        checkpoint = replace(checkpoint, name=f"{backend}:{checkpoint.name}")
+        return LazyModel(checkpoint, BACKENDS[backend], fingerprint, device, dtype)
+    return LazyModel(checkpoint, _kosmos, _kosmos_fingerprint, device, dtype)
+
+
+def backend_of(name: str) -> tuple[str | None, str]:
+    """The back end before the colon of a model's name, None for the KOSMOS engine, and the name without it."""
+    backend, colon, rest = name.partition(":")
+    return (backend, rest) if colon and backend in BACKENDS else (None, name)
+
+
+def _kosmos(folder: Path, name: str, device: str, dtype: str) -> KosmosModel:
+    from kosmos_eval.models.kosmos import KosmosModel
+
+    return KosmosModel.load(folder, name, device, dtype)
+
+
+def _kosmos_fingerprint(folder: Path) -> str:
+    from kosmos_eval.kosmos.weights import fingerprint
+
+    return fingerprint(folder)
+
+
+def _hugging_face(folder: Path, name: str, device: str, dtype: str) -> Model:
+    from kosmos_eval.models.huggingface import HuggingFaceModel
+
+    return HuggingFaceModel.load(folder, name, device, dtype)
+
+
+def _clip(folder: Path, name: str, device: str, dtype: str) -> Model:
+    from kosmos_eval.models.clip import ClipModel
+
+    return ClipModel.load(folder, name, device, dtype)
+
+
+BACKENDS: dict[str, Callable[[Path, str, str, str], Model]] = {"hf": _hugging_face, "clip": _clip}

@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from kosmos_eval.models.base import Model
 from kosmos_eval.models.locate import Checkpoint, resolve_device
 from kosmos_eval.request import Request, Response
 
-if TYPE_CHECKING:
-    from kosmos_eval.models.kosmos import KosmosModel
+Loader = Callable[[Path, str, str, str], Model]
+"""(folder, name, device, dtype) -> the model."""
 
 
 class LazyModel:
     """A checkpoint's name and fingerprint at once, its network on first use."""
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "auto", dtype: str = "auto") -> None:
-        self.checkpoint = checkpoint
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        load: Loader,
+        fingerprint: Callable[[Path], str],
+        device: str = "auto",
+        dtype: str = "auto",
+    ) -> None:
+        self.checkpoint, self._load, self._fingerprint = checkpoint, load, fingerprint
         self.name = checkpoint.name
         self.device, self.dtype = resolve_device(device, dtype)
 
     @cached_property
     def fingerprint(self) -> str:
-        from kosmos_eval.kosmos.weights import fingerprint
-
-        return fingerprint(self.checkpoint.folder)
+        return self._fingerprint(self.checkpoint.folder)
 
     @cached_property
-    def loaded(self) -> KosmosModel:
-        from kosmos_eval.models.kosmos import KosmosModel
-
-        return KosmosModel.load(self.checkpoint.folder, self.name, self.device, self.dtype)
+    def loaded(self) -> Model:
+        return self._load(self.checkpoint.folder, self.name, self.device, self.dtype)
 
     @property
     def info(self) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from kosmos_eval.errors import CheckpointError, UsageError, nearest
 
 BUNDLED = ("kosmos-mini",)
-HUB_FILES = ("*.json", "*.safetensors", "*.bpe.model", "tokenizer*", "merges.txt", "vocab.*")
+HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "merges.txt", "vocab.*")
 """What is fetched of a hub repository. Never a pickle."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 DTYPES = ("float32", "bfloat16", "float16")
@@ -49,6 +49,18 @@ def locate(name_or_path: str | Path, revision: str | None = None, *, weights: bo
     if "/" in name or "\\" in name:
         raise CheckpointError(f"{name}: no such folder")
     raise UsageError(f"no model {name!r}{nearest(name, BUNDLED)}; else give a folder or a hub id such as org/name")
+
+
+def fingerprint(folder: Path) -> str:
+    """A hash of every file of a checkpoint that can decide what a model of transformers says."""
+    import hashlib
+
+    digest = hashlib.blake2b(digest_size=16)
+    found = {path for pattern in HUB_FILES for path in folder.glob(pattern) if path.is_file()}
+    for file in sorted(found):
+        with file.open("rb") as stream:
+            digest.update(file.name.encode() + hashlib.file_digest(stream, "blake2b").digest())
+    return digest.hexdigest()
 
 
 def _download(repo: str, revision: str | None, files: tuple[str, ...]) -> Path:
