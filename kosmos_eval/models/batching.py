@@ -36,7 +36,7 @@ def along_tokens(inputs: Inputs) -> list[str]:
 
 
 def continued(inputs: Inputs, cut: int, ids: Sequence[int]) -> Inputs:
-    """A row without its last `cut` tokens and with `ids` behind it. Masks say of them what they say of its last token."""
+    """A row without its last `cut` tokens and with `ids` behind it; masks treat those as they do its last token."""
     tokens = set(along_tokens(inputs))
     found = {}
     for key, value in inputs.items():

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
 BATCH = 16
-"""Pictures (or texts) per pass, and requests per window."""
+"""Pictures a pass."""
 _KEPT = 4096
 """Pictures whose features are kept: candidates and demonstrations come again."""
 
@@ -77,14 +76,12 @@ class ClipModel:
         }
 
     def run(self, requests: Iterable[Request]) -> Iterator[tuple[int, Response]]:
-        """Answers a stream of requests, the pictures of a window through the tower together."""
-        numbered = enumerate(requests)
-        while window := list(islice(numbered, BATCH)):
-            for index, request in window:
-                try:
-                    yield index, self._answer(request)
-                except KosmosEvalError as error:
-                    yield index, Response(request.id, error=str(error), fits=not isinstance(error, UnfitError))
+        """Answers a stream of requests, one by one."""
+        for index, request in enumerate(requests):
+            try:
+                yield index, self._answer(request)
+            except KosmosEvalError as error:
+                yield index, Response(request.id, error=str(error), fits=not isinstance(error, UnfitError))
 
     def _answer(self, request: Request) -> Response:
         act = request.stages[0].act
@@ -111,7 +108,9 @@ class ClipModel:
     @torch.inference_mode()
     def embed_images(self, images: Sequence[Image]) -> Tensor:
         """Unit vectors (images, width), float32, on the CPU. Raises ImageError for one that cannot be read."""
-        pictures = {content(picture): picture for picture in map(load_image, images)}
+        loaded = [load_image(image) for image in images]
+        keys = [content(picture) for picture in loaded]
+        pictures = dict(zip(keys, loaded, strict=True))
         new = [key for key in pictures if key not in self._pictures]
         if len(self._pictures) + len(new) > _KEPT:
             self._pictures, new = {}, list(pictures)
@@ -120,7 +119,7 @@ class ClipModel:
             pixels = self.processor(images=batch, return_tensors="pt")["pixel_values"]
             found = self.model.get_image_features(pixel_values=pixels.to(self.model.device, self.model.dtype))
             self._pictures.update(zip(new[i : i + BATCH], _units(found), strict=True))
-        return torch.stack([self._pictures[content(load_image(image))] for image in images])
+        return torch.stack([self._pictures[key] for key in keys])
 
     @torch.inference_mode()
     def _text(self, text: str) -> Tensor:

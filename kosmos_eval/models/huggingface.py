@@ -76,6 +76,7 @@ class _Read:
     first: int
     tail: list[int]
     logprob: float = 0.0
+    greedy: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -168,7 +169,7 @@ class HuggingFaceModel:
             if row.failure is None and isinstance(act, Score):
                 by_name = {r.name: r for r in reads[row]}
                 scores = (by_name[c.name] for c in act.choices)
-                choices = tuple(ChoiceScore(r.name, r.logprob, len(r.tail)) for r in scores)
+                choices = tuple(ChoiceScore(r.name, r.logprob, len(r.tail), r.greedy) for r in scores)
                 row.finish(StageResult(row.request.stages[k].name, choices=choices))
 
     def _passes(self, row: _Row, k: int) -> list[_Pass]:
@@ -243,6 +244,7 @@ class HuggingFaceModel:
                 rows = line[read.first - start :][: len(read.tail)].float().log_softmax(dim=-1)
                 ids = torch.tensor(read.tail, device=rows.device)
                 read.logprob = float(rows.gather(1, ids[:, None]).double().sum())
+                read.greedy = bool((rows.argmax(dim=-1) == ids).all())
         return None
 
 
