@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,13 +65,29 @@ def demonstration(sample: Sample, asking: Asking, *, images: bool = True) -> lis
     return segments if images else joined([s for s in segments if not isinstance(s, Image)])
 
 
-def context(sample: Sample, asking: Asking) -> tuple[tuple[Segment, ...], tuple[str, ...]]:
-    """The demonstrations before a sample, concatenated, and their ids."""
-    demos = asking.chooser.choose(sample)
-    between = list(parse_tags(asking.template.separator))
-    written = [[*demonstration(d, asking, images=not asking.text_demos), *between] for d in demos]
-    segments = joined([s for demo in written for s in demo])
-    return tuple(segments), tuple(d.id for d in demos)
+class Contexts:
+    """The demonstrations before samples, concatenated. Each is written once, however many samples are shown it."""
+
+    def __init__(self, asking: Asking) -> None:
+        self.asking = asking
+        self._between = list(parse_tags(asking.template.separator))
+        self._written: dict[int, list[Segment]] = {}
+        self._last: tuple[tuple[Sample, ...], tuple[Segment, ...]] = ((), ())
+
+    def before(self, sample: Sample) -> tuple[tuple[Segment, ...], tuple[str, ...]]:
+        """The context of a sample and the ids of its demonstrations; one object where neighbours have the same."""
+        demos = self.asking.chooser.choose(sample)
+        shown, segments = self._last
+        if len(demos) != len(shown) or any(a is not b for a, b in zip(demos, shown, strict=True)):
+            segments = tuple(joined([s for demo in demos for s in self._demonstration(demo)]))
+            self._last = demos, segments
+        return segments, tuple(d.id for d in demos)
+
+    def _demonstration(self, demo: Sample) -> list[Segment]:
+        if id(demo) not in self._written:  # the chooser keeps its pool, so that ids stay theirs
+            written = demonstration(demo, self.asking, images=not self.asking.text_demos)
+            self._written[id(demo)] = [*written, *self._between]
+        return self._written[id(demo)]
 
 
 def _act(spec: StageSpec, sample: Sample, asking: Asking, variables: Mapping[str, Any], where: str) -> Act:
@@ -110,14 +126,15 @@ def stages(sample: Sample, asking: Asking) -> tuple[Stage, ...]:
 
 def request(sample: Sample, asking: Asking) -> tuple[Request, tuple[str, ...]]:
     """One sample's request and the ids of its demonstrations."""
-    segments, demo_ids = context(sample, asking)
-    return Request(sample.id, segments, stages(sample, asking)), demo_ids
+    return next(plan([sample], asking))
 
 
-def plan(samples: Sequence[Sample], asking: Asking) -> Iterator[tuple[Request, tuple[str, ...]]]:
+def plan(samples: Iterable[Sample], asking: Asking) -> Iterator[tuple[Request, tuple[str, ...]]]:
     """The requests of a run, in the samples' order, each with its demonstration ids."""
+    contexts = Contexts(asking)
     for sample in samples:
-        yield request(sample, asking)
+        segments, demo_ids = contexts.before(sample)
+        yield Request(sample.id, segments, stages(sample, asking)), demo_ids
 
 
 def rationale_requests(samples: Sequence[Sample], asking: Asking) -> Iterator[Request]:
