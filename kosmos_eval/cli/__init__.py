@@ -11,6 +11,7 @@ from kosmos_eval.cli.bench import bench
 from kosmos_eval.cli.benchmarks import preview, tasks
 from kosmos_eval.cli.board import leaderboard
 from kosmos_eval.cli.data import app as data_app
+from kosmos_eval.cli.lm_eval import FORWARDED, lm_eval
 from kosmos_eval.cli.run import run
 from kosmos_eval.cli.score import score
 
@@ -29,6 +30,7 @@ app.command()(run)
 app.command()(score)
 app.command()(leaderboard)
 app.command()(bench)
+app.command("lm-eval", context_settings=FORWARDED, add_help_option=False)(lm_eval)
 app.add_typer(data_app, name="data", help="Check, make and render benchmark data.")
 
 
