@@ -83,3 +83,15 @@ def test_unknown_work_is_an_error() -> None:
         make_work("scores", 2, 2, 1224)
     with pytest.raises(UsageError, match="s9"):
         make_work("score", 2, 2, 1224).only(["s9"])
+
+
+def test_keys_and_values_are_shared(bench: Bench) -> None:
+    """One path for the batch, and slots no longer than what is written: what rows of their own caches hold, and less."""
+    bench.limits = Limits(rows=8)
+    made = make_work("greedy", 4, 8, TINY.text.vocab_size).only([])
+    effort = bench.measure(made, 1, lambda what: None).effort
+    text = TINY.text
+    longest = effort.kv_per_row / 8 / (2 * text.layers * text.embed_dim * 4)
+    own = longest - 4 * (66 + 16)  # what a row has beyond the shortest demonstrations, at most
+    assert effort.kv_bytes <= (2 * 64 + longest + 8 * own) * 2 * text.layers * text.embed_dim * 4
+    assert effort.kv_per_row > 2 * effort.kv_bytes

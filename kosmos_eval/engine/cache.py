@@ -15,6 +15,9 @@ from torch import Tensor
 
 from kosmos_eval.kosmos.config import TextConfig
 
+GROWTH = 64
+"""The path grows by so many positions: it is short, and what it takes beyond need is never shared."""
+
 
 class _Tensors:
     """Keys and values of every layer."""
@@ -46,7 +49,7 @@ class PathCache(_Tensors):
     def reserve(self, length: int) -> None:
         """Makes room for `length` positions; what is there stays."""
         if length > self.room:
-            self.room = max(length, self.room * 3 // 2)
+            self.room = -(-length // GROWTH) * GROWTH
             self.k = [_grown(t, self.room) for t in self.k]
             self.v = [_grown(t, self.room) for t in self.v]
 

@@ -221,7 +221,8 @@ class Engine:
         assert last is not None
         node = meeting(first, last)  # rows come depth first, so all lie below where the first and the last meet
         longest = max(r.trunk for r in rows) - node.end
-        batch = Batch(list(rows), self.runner.slots(len(rows), longest + self.limits.slack))
+        written = min(self.limits.slack, max(r.most_in_slot for r in rows))
+        batch = Batch(list(rows), self.runner.slots(len(rows), longest + written))
         for place, row in enumerate(rows):
             row.slot, row.shared = place, node.end
         logits = torch.cat([self._prefill(pack, batch.slots) for pack in self._packs(rows)])

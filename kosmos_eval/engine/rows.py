@@ -55,6 +55,12 @@ class Row:
         return self.now.act.beams if isinstance(self.now.act, Generate) else 0
 
     @property
+    def most_in_slot(self) -> int:
+        """Tokens that may be written into its slot; what beams write is kept elsewhere."""
+        act = self.now.act
+        return act.max_tokens if isinstance(act, Generate) and act.beams == 1 else 0
+
+    @property
     def done(self) -> bool:
         return self.stage == len(self.request.stages)
 
