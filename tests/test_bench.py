@@ -86,7 +86,7 @@ def test_unknown_work_is_an_error() -> None:
 
 
 def test_keys_and_values_are_shared(bench: Bench) -> None:
-    """One path for the batch, and slots no longer than what is written: what rows of their own caches hold, and less."""
+    """One path for the batch, and slots no longer than what is written."""
     bench.limits = Limits(rows=8)
     made = make_work("greedy", 4, 8, TINY.text.vocab_size).only([])
     effort = bench.measure(made, 1, lambda what: None).effort
