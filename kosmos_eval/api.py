@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import tempfile
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,7 @@ from kosmos_eval.cell import Cell
 from kosmos_eval.errors import UsageError
 from kosmos_eval.metrics.base import Score
 from kosmos_eval.models.base import Model
-from kosmos_eval.plugins import prompt_file, task_class
+from kosmos_eval.plugins import home_of, prompt_file, task_class
 from kosmos_eval.record import Record
 from kosmos_eval.request import Response
 from kosmos_eval.run import Progress, RunResult, run, silent
@@ -83,20 +82,12 @@ def evaluate(
 
     >>> evaluate(model, load_task("rendered_sst2"), prompt="mcot", shots=4).metrics
     """
-    templates = prompt_file(task.name, None if prompts is None else Path(prompts), _home(task))
+    templates = prompt_file(task.name, None if prompts is None else Path(prompts), home_of(type(task)))
     cell = Cell.of(task, templates, prompt, shots=shots, demos=demos, seed=seed, limit=limit)
     if out is not None:
         return _result(run(cell, model, Path(out), progress), temporary=False)
     with tempfile.TemporaryDirectory(prefix="kosmos-eval-") as scratch:
         return _result(run(cell, model, Path(scratch), progress), temporary=True)
-
-
-def _home(task: Task) -> Path | None:
-    """The folder of the task's own file, where its prompts may lie beside it."""
-    try:
-        return Path(inspect.getfile(type(task))).parent
-    except (TypeError, OSError):
-        return None
 
 
 def _result(done: RunResult, temporary: bool) -> Result:

@@ -110,6 +110,16 @@ class PromptFile:
     @classmethod
     def read(cls, path: Path) -> PromptFile:
         """Reads and checks a prompts YAML; raises PromptError naming file, prompt, field and the nearest right name."""
+        templates: dict[str, Template] = {}
+        for name, found in cls.read_each(path):
+            if isinstance(found, PromptError):
+                raise found
+            templates[name] = found
+        return cls(path, templates)
+
+    @staticmethod
+    def read_each(path: Path) -> Iterator[tuple[str, Template | PromptError]]:
+        """The templates of a prompts YAML one by one, or what is wrong with each. Raises PromptError for the file."""
         import yaml
 
         try:
@@ -120,7 +130,11 @@ class PromptFile:
             raise PromptError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from None
         if not isinstance(raw, dict) or not raw:
             raise PromptError(f"{path}: expected a mapping of prompt names to templates")
-        return cls(path, {str(name): _validated(path, str(name), spec) for name, spec in raw.items()})
+        for name, spec in raw.items():
+            try:
+                yield str(name), _validated(path, str(name), spec)
+            except PromptError as error:
+                yield str(name), error
 
 
 def _validated(path: Path, name: str, spec: Any) -> Template:

@@ -12,6 +12,7 @@ from kosmos_eval.cli.benchmarks import preview, tasks
 from kosmos_eval.cli.board import leaderboard
 from kosmos_eval.cli.data import app as data_app
 from kosmos_eval.cli.lm_eval import FORWARDED, lm_eval
+from kosmos_eval.cli.plugin import app as plugin_app
 from kosmos_eval.cli.run import run
 from kosmos_eval.cli.score import score
 
@@ -32,6 +33,7 @@ app.command()(leaderboard)
 app.command()(bench)
 app.command("lm-eval", context_settings=FORWARDED, add_help_option=False)(lm_eval)
 app.add_typer(data_app, name="data", help="Check, make and render benchmark data.")
+app.add_typer(plugin_app, name="plugin", help="Check a task plugin of your own.")
 
 
 def main() -> None:

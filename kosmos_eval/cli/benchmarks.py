@@ -14,6 +14,7 @@ from kosmos_eval.cli.common import (
     Split,
     TasksDir,
     console,
+    fail,
     names,
     printable,
     reporting,
@@ -35,15 +36,24 @@ def tasks(tasks_dir: TasksDir = None) -> None:
     """
     from rich.table import Table
 
-    from kosmos_eval.plugins import all_tasks, prompt_file
+    from kosmos_eval.errors import KosmosEvalError
+    from kosmos_eval.plugins import prompt_file, registry
 
+    found = registry(tasks_dir)
+    faults = list(found.faults.values())
     table = Table("task", "prompts", "evaluates", "demonstrations", "metrics")
-    for name, cls in sorted(all_tasks(tasks_dir).items()):
-        prompts = ", ".join(prompt_file(name, None, tasks_dir).templates)
+    for name, cls in sorted(found.tasks.items()):
+        try:
+            prompts = ", ".join(prompt_file(name, None, tasks_dir).templates)
+        except KosmosEvalError as error:
+            prompts = "–"
+            faults.append(str(error))
         metrics = ", ".join(metric.name for metric in cls.metrics)
         splits = cls.splits
         table.add_row(*map(printable, (name, prompts, splits.get("eval", ""), splits.get("demos", ""), metrics)))
     console().print(table)
+    for fault in faults:
+        fail(fault, "warning")
 
 
 @reporting
@@ -82,9 +92,12 @@ def preview(
 
 
 def _encoder(model: str) -> Encoder | None:
-    """The model's processor; None, hence an estimate, where the bundled model is not there."""
+    """The model's processor; None, hence an estimate, for other families and where the bundled model is absent."""
+    from kosmos_eval.models import backend_of
     from kosmos_eval.models.locate import BUNDLED, bundled, locate
 
+    if backend_of(model)[0] or model == "fake":
+        return None
     if model in BUNDLED and not (bundled(model) / "config.json").is_file():
         return None
     folder = locate(model, weights=False).folder

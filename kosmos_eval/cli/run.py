@@ -33,7 +33,9 @@ _ERRORS_SHOWN = 5
 @reporting
 def run(
     task: Annotated[list[str], typer.Argument(help="Task names; `all` is every built-in task.")],
-    model: Annotated[str, typer.Option(help="`kosmos-mini`, a checkpoint folder, or a hub id.")] = "kosmos-mini",
+    model: Annotated[
+        str, typer.Option(help="`kosmos-mini`, a checkpoint folder or a hub id; `hf:` or `clip:` before other models.")
+    ] = "kosmos-mini",
     prompt: Annotated[str, typer.Option(help="Prompt names, separated by commas.")] = "standard",
     shots: Annotated[str, typer.Option(help="Numbers of demonstrations, separated by commas.")] = "0",
     demos: Demos = "fixed",

@@ -1,0 +1,1 @@
+"""An example of a kosmos-eval plugin."""
