@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 from kosmos_eval.demos import POOL, DemoChooser, limited, ordered
@@ -19,7 +20,7 @@ from kosmos_eval.template import PromptFile, Template
 RationaleOrigin = Literal["field", "model", "none"]
 
 _pools: WeakKeyDictionary[Task, dict[int, tuple[list[Sample], bool]]] = WeakKeyDictionary()
-_sorted: WeakKeyDictionary[Task, list[Sample]] = WeakKeyDictionary()
+_sorted: WeakKeyDictionary[Task, Sequence[Sample]] = WeakKeyDictionary()
 _fingerprints: WeakKeyDictionary[Task, str] = WeakKeyDictionary()
 
 
@@ -32,9 +33,23 @@ def _pool(task: Task, seed: int) -> tuple[list[Sample], bool]:
     return by_seed[seed]
 
 
-def _by_id(task: Task) -> list[Sample]:
+class _ById(Sequence[Sample]):
+    """Samples in the order of their ids, left where they lie."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        ids = [sample.id for sample in samples]
+        self._samples, self._order = samples, array("Q", sorted(range(len(ids)), key=ids.__getitem__))
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._samples[self._order[place]]
+
+
+def _by_id(task: Task) -> Sequence[Sample]:
     if task not in _sorted:
-        _sorted[task] = sorted(task.samples, key=lambda s: s.id)
+        _sorted[task] = _ById(task.samples)
     return _sorted[task]
 
 
@@ -84,7 +99,7 @@ class Cell:
         return f"{self.task.name} {self.prompt} {self.shots}-shot"
 
     @cached_property
-    def samples(self) -> list[Sample]:
+    def samples(self) -> Sequence[Sample]:
         return limited(self.task.samples, self.limit, self.seed)
 
     @cached_property
@@ -123,9 +138,14 @@ class Cell:
             self.plain_demo if self.plain_demo is not None else self.template.demo,
             rationales,
             text_demos=not self.shots,
-            others=_by_id(self.task),
+            others=_by_id(self.task) if self._draws_others else (),
             file=self.file,
         )
+
+    @property
+    def _draws_others(self) -> bool:
+        """Whether its prompts may show `{{ other.* }}`."""
+        return any("other" in text for text in (*self.template.texts, self.plain_demo or ""))
 
     def plan(self, rationales: Mapping[str, str] | None) -> Iterator[tuple[Request, tuple[str, ...]]]:
         return plan(self.samples, self.asking(rationales))

@@ -11,6 +11,7 @@ from itertools import zip_longest
 from typing import Literal, get_args
 
 from kosmos_eval.errors import UsageError, nearest
+from kosmos_eval.spool import spooled
 from kosmos_eval.task import Sample
 
 Sampler = Literal["fixed", "random", "balanced"]
@@ -30,18 +31,22 @@ def ordered(samples: Sequence[Sample], seed: int, purpose: str, n: int | None = 
     return heapq.nsmallest(len(samples) if n is None else n, samples, key=lambda s: (rank(seed, purpose, s.id), s.id))
 
 
-def limited(samples: Sequence[Sample], limit: int | None, seed: int) -> list[Sample]:
+def limited(samples: Sequence[Sample], limit: int | None, seed: int) -> Sequence[Sample]:
     """`limit` samples of smallest hash(seed, id), each label in its share; in file order."""
     if limit is None or limit >= len(samples):
-        return list(samples)
-    by_label: dict[str, list[Sample]] = defaultdict(list)
-    for s in ordered(samples, seed, "limit"):
-        by_label[s.label or ""].append(s)
+        return samples
+    by_label: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for s in samples:
+        by_label[s.label or ""].append((rank(seed, "limit", s.id), s.id))
     # The k-th of a label's n samples has its turn (k + 1/2) / n of the way: each label has its share at every limit,
     # and a smaller limit is a part of a larger one.
-    turns = {s.id: (k + 0.5) / len(group) for group in by_label.values() for k, s in enumerate(group)}
-    chosen = {s.id for s in heapq.nsmallest(limit, samples, key=lambda s: (turns[s.id], rank(seed, "limit", s.id)))}
-    return [s for s in samples if s.id in chosen]
+    turns = (
+        ((k + 0.5) / len(group), place, name)
+        for group in by_label.values()
+        for k, (place, name) in enumerate(sorted(group))
+    )
+    chosen = {name for _, _, name in heapq.nsmallest(limit, turns)}
+    return spooled(s for s in samples if s.id in chosen)
 
 
 class DemoChooser:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kosmos_eval.errors import DataError, UsageError, nearest
-from kosmos_eval.prompt import Image, digest
+from kosmos_eval.prompt import Image
+from kosmos_eval.spool import spooled
 
 if TYPE_CHECKING:
     from kosmos_eval.metrics import Metric
@@ -91,31 +93,34 @@ class Task(ABC):
         return next((label for marker, label in MARKERS.items() if (self.data / marker).is_file()), "local")
 
     @cached_property
-    def samples(self) -> list[Sample]:
-        """The samples of the evaluated split, checked, in file order."""
+    def samples(self) -> Sequence[Sample]:
+        """The samples of the evaluated split, checked, in file order. A large split lies on the disk (see `spool`)."""
         return self.load(self.split)
 
-    def load(self, split: str) -> list[Sample]:
+    def load(self, split: str) -> Sequence[Sample]:
         """Reads and checks a split. Raises UsageError for an unknown one, DataError for missing or malformed data."""
         known = self.available_splits()
         if split not in known and split in self.official_counts:
             raise DataError(f"{self.data}: split {split!r} of {self.name} is not there; expected {self.layout}")
         if split not in known:
             raise UsageError(f"{self.name}: no split {split!r} in {self.data}{nearest(split, known)}")
-        try:
-            samples = list(self.read(self.data, split))
-        except OSError as error:  # a folder that may not be listed, a disk that fails
-            raise DataError(f"{error.filename or self.data}: cannot be read ({error.strerror or error})") from None
+        samples = spooled(self._checked(split))
         if not samples:
             raise DataError(f"{self.data}: split {split!r} of {self.name} has no samples; expected {self.layout}")
-        seen: set[str] = set()
-        for sample in samples:
-            if sample.id in seen:
-                raise DataError(f"{self.data}: split {split!r} of {self.name} has sample id {sample.id!r} twice")
-            seen.add(sample.id)
         return samples
 
-    def demonstration_pool(self) -> tuple[list[Sample], bool]:
+    def _checked(self, split: str) -> Iterator[Sample]:
+        seen: set[str] = set()
+        try:
+            for sample in self.read(self.data, split):
+                if sample.id in seen:
+                    raise DataError(f"{self.data}: split {split!r} of {self.name} has sample id {sample.id!r} twice")
+                seen.add(sample.id)
+                yield sample
+        except OSError as error:  # a folder that may not be listed, a disk that fails
+            raise DataError(f"{error.filename or self.data}: cannot be read ({error.strerror or error})") from None
+
+    def demonstration_pool(self) -> tuple[Sequence[Sample], bool]:
         """Samples to draw demonstrations from, and whether they are of the evaluated split for want of another."""
         wanted = self.demonstration_split()
         if wanted != self.split and wanted in self.available_splits():
@@ -123,7 +128,7 @@ class Task(ABC):
         return require_targets(self, self.samples, self.split), True
 
 
-def require_targets(task: Task, samples: list[Sample], split: str) -> list[Sample]:
+def require_targets(task: Task, samples: Sequence[Sample], split: str) -> Sequence[Sample]:
     """The samples, if their answers are known: test splits are published without, and can be predicted but not scored.
 
     Raises DataError naming the first sample that has none.
@@ -139,9 +144,11 @@ def require_targets(task: Task, samples: list[Sample], split: str) -> list[Sampl
 
 def data_fingerprint(samples: Iterable[Sample]) -> str:
     """A hash of what was read: ids, targets, fields and image names, in any order; no pixels."""
-    return digest(sorted(json.dumps(_plain(s), sort_keys=True, default=str) for s in samples))
+    each = sorted(hashlib.blake2b(_plain_json(s).encode(), digest_size=16).digest() for s in samples)
+    return hashlib.blake2b(b"".join(each), digest_size=8).hexdigest()
 
 
-def _plain(s: Sample) -> list[Any]:
+def _plain_json(s: Sample) -> str:
     candidates = {name: image.name for name, image in s.candidates.items()}
-    return [s.id, [i.name for i in s.images], dict(s.fields), s.target, s.answer, candidates]
+    plain = [s.id, [i.name for i in s.images], dict(s.fields), s.target, s.answer, candidates]
+    return json.dumps(plain, sort_keys=True, default=str)

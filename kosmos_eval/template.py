@@ -90,6 +90,12 @@ class Template(_Strict):
         return digest(self.model_dump(mode="json"))
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """Everything in it that is filled in."""
+        choices = (stage.score.choice for stage in self.stages if isinstance(stage.score, CandidateSpec))
+        return self.demo, *(stage.ask for stage in self.stages), *choices
+
+    @property
     def rationale_name(self) -> str | None:
         """The output of the first stage, where there is more than one."""
         first = self.stages[0].generate
@@ -148,7 +154,7 @@ def _validated(path: Path, name: str, spec: Any) -> Template:
             fields = {a for m in (Template, StageSpec, GenerateSpec, CandidateSpec) for a in _names(m)}
             hint = nearest(str(first["loc"][-1]), fields)
         raise PromptError(f"{path}: {where}: {first['msg']}{hint}") from None
-    for text in (template.demo, *(s.ask for s in template.stages)):
+    for text in template.texts:
         _variables(text, f"{path}: {name}")
     return template
 
