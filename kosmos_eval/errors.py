@@ -22,12 +22,20 @@ class ImageError(DataError):
     """One image is missing, corrupt or too large."""
 
 
+class StoreError(KosmosEvalError):
+    """Results cannot be written: a full disk, a folder that is read-only. What was committed before is whole."""
+
+
 class PromptError(KosmosEvalError):
     """A prompt file is wrong: an unknown key, an unknown variable, a stage that cannot be."""
 
 
 class CheckpointError(KosmosEvalError):
     """A checkpoint directory is not a Kosmos-2 model in Hugging Face format, or is incomplete."""
+
+
+class ModelError(KosmosEvalError):
+    """A model fails at whatever it is asked; or at one sample, where a run is to stop at the first."""
 
 
 class RequestTooLongError(KosmosEvalError):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
+from kosmos_eval.faults import ask_all
 from kosmos_eval.models.base import Model
-from kosmos_eval.record import finite
-from kosmos_eval.request import Request, Response
+from kosmos_eval.pictures import Files, files_of
+from kosmos_eval.request import Response
 from kosmos_eval.work import WorkUnit
 
 
@@ -21,6 +22,8 @@ class Answer:
     index: int
     response: Response
     seconds: float
+    files: Files | None = None
+    """What the files of its pictures were when it was asked."""
 
 
 class Executor(Protocol):
@@ -48,17 +51,9 @@ class InProcess:
 
 def ask(model: Model, unit: WorkUnit) -> Iterator[Answer]:
     """Asks a model one unit, whole. Wherever a unit is run, it is run by this: what a model gets wrong is met here."""
+    files = [files_of(request) for request in unit.requests]
     began = time.perf_counter()
-    answered: set[int] = set()
-    for index, response in model.run(iter(unit.requests)):
-        answered.add(index)
+    for index, response in ask_all(model, unit.requests):
         now = time.perf_counter()
-        yield Answer(unit, index, _own(response, unit.requests[index]), now - began)
+        yield Answer(unit, index, response, now - began, files[index])
         began = now
-    if len(answered) != len(unit.requests):
-        raise RuntimeError(f"model {model.name!r} answered {len(answered)} of {len(unit.requests)} requests")
-
-
-def _own(response: Response, request: Request) -> Response:
-    """The response under the id that was asked, its log-probabilities checked."""
-    return finite(response if response.id == request.id else replace(response, id=request.id))

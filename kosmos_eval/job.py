@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from kosmos_eval.cell import Cell
+from kosmos_eval.disk import discreet
 from kosmos_eval.environment import git_state, versions
 from kosmos_eval.errors import DataError
 from kosmos_eval.manifest import Manifest, Session
@@ -22,9 +23,11 @@ from kosmos_eval.prompt import digest
 from kosmos_eval.record import Record
 from kosmos_eval.request import Request
 from kosmos_eval.score import reference_corpus
-from kosmos_eval.store import RATIONALES, RESPONSES, Appender, Key, RunFolder
+from kosmos_eval.store import RATIONALES, RESPONSES, Appender, Index, Key, RunFolder
 
 Planned = tuple[Request, tuple[str, ...]]
+State = Literal["kept", "stale", "new"]
+"""Of an answer: there; there, but a failure or about another picture; not there."""
 _HASH_BYTES = 8
 
 
@@ -55,7 +58,7 @@ class Track:
     def __init__(self, job: Job, file: str, planned: Iterator[Planned], total: int) -> None:
         self.job, self.file, self.total = job, file, total
         self.planned = planned
-        self.kept = {key for key, record in job.folder.records(file).items() if record.settled}
+        self._index = job.index(file)
         self.done = 0
         self.hashes = bytearray()
         """The prompt hashes of what was planned so far, one after the other."""
@@ -69,13 +72,15 @@ class Track:
         self.hashes += bytes.fromhex(key[1])
         return planned, key
 
-    def keep(self, record: Record) -> None:
-        self.job.keep(self.file, record)
-        self.done += 1
+    def state(self, key: Key, request: Request) -> State:
+        """What there was of an answer when the job was opened."""
+        if self._index.settled(key, request):
+            return "kept"
+        return "stale" if key in self._index else "new"
 
-    def commit(self) -> None:
-        """Waits until what was kept is on the disk: at the end of a work unit."""
-        self.job.appender(self.file).sync()
+    def commit(self, records: Sequence[Record]) -> None:
+        """Keeps what a work unit adds and waits until it is on the disk."""
+        self.job.commit(self.file, records)
 
 
 class Job:
@@ -87,6 +92,7 @@ class Job:
         self.asked = 0
         self._held = ExitStack()
         self._appenders: dict[str, Appender] = {}
+        self._indexes: dict[str, Index] = {}
 
     def open(self) -> None:
         """Locks the folder and reads what is there. Raises RunBusyError, or DataError for damage."""
@@ -99,6 +105,7 @@ class Job:
     def close(self) -> None:
         self._held.close()
         self._appenders.clear()
+        self._indexes.clear()
 
     def rationale_track(self) -> Track:
         """The model's own zero-shot rationales of the demonstrations: made once, then kept with the run."""
@@ -116,13 +123,19 @@ class Job:
     def was_finished(self) -> bool:
         return self.before is not None and self.before.status == "finished"
 
-    def keep(self, file: str, record: Record) -> None:
+    def commit(self, file: str, records: Sequence[Record]) -> None:
         if not self.asked:
             self._open_session()
-        self.appender(file).append(record)
-        self.asked += 1
+        self._appender(file).commit(records)
+        self.asked += len(records)
 
-    def appender(self, file: str) -> Appender:
+    def index(self, file: str) -> Index:
+        """What was there when the job was opened."""
+        if file not in self._indexes:
+            self._indexes[file] = self._held.enter_context(closing(self.folder.index(file)))
+        return self._indexes[file]
+
+    def _appender(self, file: str) -> Appender:
         if file not in self._appenders:
             self._appenders[file] = self._held.enter_context(self.folder.appending(file))
         return self._appenders[file]
@@ -137,9 +150,10 @@ class Job:
         return RunResult(self.folder, self.manifest, self.asked, errors)
 
     def _not_unfit(self, errors: Mapping[str, str]) -> dict[str, str]:
-        records = self.folder.records()
-        hashes = {row["id"]: row["prompt_hash"] for row in self.folder.samples()}
-        return {i: error for i, error in errors.items() if records[i, hashes[i]].response.fits}
+        keys = [(row["id"], row["prompt_hash"]) for row in self.folder.each_sample() if row["id"] in errors]
+        with closing(self.folder.index()) as index:
+            records = {key[0]: index.record(key) for key in keys}
+        return {i: error for i, error in errors.items() if (found := records.get(i)) is None or found.response.fits}
 
     def _rationale_requests(self) -> Iterator[Request]:
         return rationale_requests(self.cell.rationale_demos, self.cell.asking(None))
@@ -188,7 +202,7 @@ class Job:
             self.folder.write_references(reference_corpus(cell.task.samples))
         found = outcome(self.folder, cell.task.metrics)
         scores = {**found.to_json(), **_scorer(cell)}
-        self.folder.write_scores(scores, ({"id": i, "values": dict(v)} for i, v in found.per_sample.items()))
+        self.folder.write_scores(scores, ({"id": i, "values": v} for i, v in found.each_sample()))
         self.manifest = self.manifest.model_copy(update={"status": "finished", "counts": found.counts})
         self.manifest.write(self.folder.path)
 
@@ -221,7 +235,7 @@ def manifest_of(cell: Cell, model: Model) -> Manifest:
         split=cell.task.split,
         limit=cell.limit,
         data=cell.task.data_label,
-        data_path=str(cell.task.data.resolve()),
+        data_path=discreet(cell.task.data),
         data_fingerprint=cell.data_fingerprint,
     )
 

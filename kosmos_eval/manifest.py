@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from kosmos_eval.disk import expanded, write_json
 from kosmos_eval.errors import DataError
 from kosmos_eval.prompt import digest
 
@@ -70,6 +69,11 @@ class Manifest(_Strict):
     sessions: list[Session] = []
 
     @property
+    def data_folder(self) -> Path:
+        """`data_path`, which names no user, as a path on this machine."""
+        return expanded(self.data_path)
+
+    @property
     def identity(self) -> str:
         """Tells runs apart that may not share a folder. Not the prompt's text: after an edit the run goes on."""
         return digest(
@@ -93,15 +97,3 @@ class Manifest(_Strict):
     def write(self, folder: Path) -> None:
         """Replaces the file in one step, so that a crash leaves the old one or the new one."""
         write_json(folder / MANIFEST, self.model_dump(mode="json"))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON beside its place, then renames it there."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    replace_file(path, text + "\n")
-
-
-def replace_file(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8", errors="surrogatepass")
-    draft.replace(path)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from kosmos_eval.manifest import Counts
 from kosmos_eval.metrics.base import Metric, Prediction, Score, compute_all, per_sample_all
 from kosmos_eval.record import Record
+from kosmos_eval.responses import Index
+from kosmos_eval.spool import spooled
 from kosmos_eval.store import RunFolder
 
 NO_ANSWER = "no sample was answered"
+SLICE = 65_536
+"""Samples whose values are worked out together. No caption split is larger: its metrics work on a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,21 @@ class Outcome:
     """By stage: the share of its texts that ended for want of tokens."""
     errors: Mapping[str, str]
     """Sample id -> why it was not answered."""
-    per_sample: Mapping[str, Mapping[str, float]]
+    metrics: Sequence[Metric]
+    predictions: Sequence[Prediction]
+    """What the scores are of: the answered samples, in the order of the data."""
+
+    def each_sample(self) -> Iterator[tuple[str, dict[str, float]]]:
+        """The finite values of each answered sample, by metric, one sample at a time."""
+        for start in range(0, len(self.predictions), SLICE):
+            part = self.predictions[start : start + SLICE]
+            for prediction, row in zip(part, per_sample_all(self.metrics, part), strict=True):
+                yield prediction.sample_id, {k: v for k, v in row.items() if math.isfinite(v)}
+
+    @property
+    def per_sample(self) -> dict[str, dict[str, float]]:
+        """All of them at once."""
+        return dict(self.each_sample())
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -38,29 +57,59 @@ class Outcome:
         }
 
 
+@dataclass(slots=True)
+class _Tally:
+    """What became of the samples, counted while they are gone through."""
+
+    samples: int = 0
+    unfit: int = 0
+    first_unfit: str | None = None
+    errors: dict[str, str] = field(default_factory=dict)
+    texts: Counter[str] = field(default_factory=Counter)
+    cut: Counter[str] = field(default_factory=Counter)
+
+    def add(self, sample_id: str, record: Record | None) -> None:
+        self.samples += 1
+        if not _answered(record):
+            self.errors[sample_id] = _error(record)
+        if record is None:
+            return
+        if not record.response.fits:
+            self.unfit += 1
+            self.first_unfit = self.first_unfit or record.response.error
+        for stage in record.response.stages:
+            if stage.generated is not None:
+                self.texts[stage.name] += 1
+                self.cut[stage.name] += stage.generated.finish == "length"
+
+
 def outcome(folder: RunFolder, metrics: Sequence[Metric]) -> Outcome:
     """Scores a run from its folder: failures are counted, never scored as zero."""
-    rows = folder.samples()
-    records = folder.records()
-    answers = {row["id"]: records.get((row["id"], row["prompt_hash"])) for row in rows}
-    answered = [row for row in rows if _answered(answers[row["id"]])]
-    predictions = [_prediction(row, answers[row["id"]]) for row in answered]
-    errors = {row["id"]: _error(answers[row["id"]]) for row in rows if not _answered(answers[row["id"]])}
-    unfit = [r for r in answers.values() if r is not None and not r.response.fits]
+    tally = _Tally()
+    with closing(folder.index()) as index:
+        predictions = spooled(_predictions(folder, index, tally))
     told = _told(metrics, folder.references())
     scores = [_defined(score) for score in compute_all(told, predictions)]
     reason = ""
-    if unfit:
-        reason = f"does not fit: {len(unfit)} of {len(rows)} requests ({unfit[0].response.error})"
-    elif rows and not answered:
-        reason = f"{NO_ANSWER}: {next(iter(errors.values()))}"
+    if tally.unfit:
+        reason = f"does not fit: {tally.unfit} of {tally.samples} requests ({tally.first_unfit})"
+    elif tally.samples and not predictions:
+        reason = f"{NO_ANSWER}: {next(iter(tally.errors.values()))}"
     # Where only some do not fit, the others were picked by the length of their prompts: no score of the benchmark.
     if reason:
         scores = [replace(s, value=None, stderr=None, reason=reason) for s in scores]
-    counts = Counts(samples=len(rows), answered=len(answered), failed=len(errors), unfit=len(unfit))
-    each = [{k: v for k, v in row.items() if math.isfinite(v)} for row in per_sample_all(told, predictions)]
-    values = dict(zip([row["id"] for row in answered], each, strict=True))
-    return Outcome(tuple(scores), counts, _cut_off(answers.values()), errors, values)
+    counts = Counts(samples=tally.samples, answered=len(predictions), failed=len(tally.errors), unfit=tally.unfit)
+    cut_off = {name: tally.cut[name] / tally.texts[name] for name in sorted(tally.texts)}
+    return Outcome(tuple(scores), counts, cut_off, tally.errors, told, predictions)
+
+
+def _predictions(folder: RunFolder, index: Index, tally: _Tally) -> Iterator[Prediction]:
+    """The answered samples as metrics see them; all are counted on the way."""
+    for row in folder.each_sample():
+        record = index.record((row["id"], row["prompt_hash"]))
+        tally.add(row["id"], record)
+        if record is not None and _answered(record):
+            yield _prediction(row, record)
 
 
 def _defined(score: Score) -> Score:
@@ -80,8 +129,7 @@ def _error(record: Record | None) -> str:
     return "not asked yet" if record is None else str(record.response.error or "does not fit")
 
 
-def _prediction(row: Mapping[str, Any], record: Record | None) -> Prediction:
-    assert record is not None
+def _prediction(row: Mapping[str, Any], record: Record) -> Prediction:
     text = record.response.text
     return Prediction(
         row["id"],
@@ -95,14 +143,3 @@ def _prediction(row: Mapping[str, Any], record: Record | None) -> Prediction:
 
 def _told(metrics: Sequence[Metric], references: Mapping[str, Sequence[str]] | None) -> list[Metric]:
     return list(metrics) if references is None else [metric.with_corpus(references) for metric in metrics]
-
-
-def _cut_off(records: Iterable[Record | None]) -> dict[str, float]:
-    texts: Counter[str] = Counter()
-    cut: Counter[str] = Counter()
-    for record in records:
-        for stage in record.response.stages if record is not None else ():
-            if stage.generated is not None:
-                texts[stage.name] += 1
-                cut[stage.name] += stage.generated.finish == "length"
-    return {name: cut[name] / texts[name] for name in sorted(texts)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kosmos_eval.request import ChoiceScore, Generated, Response, StageResult
@@ -20,6 +20,10 @@ class Record:
     response: Response
     unit: int
     seconds: float
+    files: tuple[str, str] | None = None
+    """What its pictures' files were: a hash of their sizes and times, and one of their contents (see `pictures`)."""
+    commit: int | None = field(default=None, compare=False)
+    """In the last record of what a unit added: how many they are."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -30,7 +34,7 @@ class Record:
         """Whether asking again could only repeat it: an error may be mended (an image replaced), a lack of room not."""
         return self.response.error is None or not self.response.fits
 
-    def to_line(self) -> str:
+    def to_line(self, commit: int | None = None) -> str:
         """One line of JSON. A response with a log-probability that is no number is stored as a failure."""
         plain = {
             "id": self.sample_id,
@@ -42,6 +46,8 @@ class Record:
             "pixels": self.response.pixels,
             "unit": self.unit,
             "seconds": round(self.seconds, 4),
+            "files": self.files,
+            "commit": commit,
         }
         return json.dumps(plain, ensure_ascii=True, allow_nan=False) + "\n"
 
@@ -49,10 +55,15 @@ class Record:
     def from_line(cls, line: str) -> Record:
         """Raises ValueError, KeyError or TypeError for a line that is none."""
         plain = json.loads(line, parse_constant=_refuse)
+        if not (isinstance(plain["id"], str) and isinstance(plain["prompt_hash"], str)):
+            raise TypeError("id and prompt_hash are texts")
         stages = tuple(_stage(stage) for stage in plain["stages"])
         response = Response(plain["id"], stages, plain["error"], plain["fits"], plain.get("pixels"))
         demos = tuple(plain["demos"])
-        return cls(plain["id"], plain["prompt_hash"], demos, response, plain["unit"], plain["seconds"])
+        files = plain.get("files")
+        # Lines of earlier versions have no `commit`: each of them was one.
+        return cls(plain["id"], plain["prompt_hash"], demos, response, plain["unit"], plain["seconds"],
+                   None if files is None else (files[0], files[1]), plain.get("commit", 1))  # fmt: skip
 
 
 def finite(response: Response) -> Response:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from kosmos_eval.cell import Cell
-from kosmos_eval.errors import DataError, KosmosEvalError, PromptError
+from kosmos_eval.errors import DataError, KosmosEvalError, ModelError, PromptError
 from kosmos_eval.executor import Answer
+from kosmos_eval.faults import OnError
 from kosmos_eval.job import Job, RunResult, Track
 from kosmos_eval.metrics.java import JavaError
 from kosmos_eval.record import Record
@@ -49,13 +50,14 @@ class _Flight:
     entries: Sequence[_Entry]
     wanted: frozenset[int]
     waiting: set[int]
+    records: dict[int, Record] = field(default_factory=dict)
 
 
 class Round:
     """Plans units over several runs and keeps their answers. `planned` is set once the last unit was handed out."""
 
-    def __init__(self, jobs: Sequence[Job], what: What, progress: Progress) -> None:
-        self.jobs, self.what, self.progress = jobs, what, progress
+    def __init__(self, jobs: Sequence[Job], what: What, progress: Progress, on_error: OnError = "record") -> None:
+        self.jobs, self.what, self.progress, self.on_error = jobs, what, progress, on_error
         self.planned = False
         self._tracks: list[Track] = []
         self._done: dict[Job, RunResult | CellFailure] = {}
@@ -72,29 +74,43 @@ class Round:
         alive = list(self._tracks)
         size, number = unit_samples(len(alive)), 0
         while entries := list(self._window(alive, size)):
-            missing = frozenset(i for i, entry in enumerate(entries) if entry.key not in entry.track.kept)
-            self._count_kept(entries, missing)
-            if missing:
+            states = [entry.track.state(entry.key, entry.request) for entry in entries]
+            self._count_kept([entry.track for entry, state in zip(entries, states, strict=True) if state == "kept"])
+            if "new" not in states:  # it was committed before: only what failed in it is asked again
+                entries = [entry for entry, state in zip(entries, states, strict=True) if state == "stale"]
+                states = ["stale"] * len(entries)
+            if entries:
                 unit = WorkUnit(number, tuple(entry.request for entry in entries))
+                missing = frozenset(i for i, state in enumerate(states) if state != "kept")
                 self._flights[unit] = _Flight(entries, missing, set(range(len(entries))))
                 yield unit
             number += 1
 
     def keep(self, answer: Answer) -> bool:
-        """Keeps an answer if it was missing. True if it was the last one of its unit, which is then committed."""
+        """Notes an answer. True if it was the last one of its unit: what was missing of it is then committed."""
         flight = self._flights[answer.unit]
         if answer.index not in flight.waiting:
             return False  # an answer that came twice
         flight.waiting.remove(answer.index)
         if answer.index in flight.wanted:
             entry = flight.entries[answer.index]
+            if self.on_error == "stop" and answer.response.error is not None and answer.response.fits:
+                raise ModelError(
+                    f"{entry.track.job.cell.title}: {entry.request.id}: {answer.response.error}; stopped by --on-error "
+                    "stop; what was committed is kept"
+                )
             number, seconds = answer.unit.number, answer.seconds
-            entry.track.keep(Record(*entry.key, entry.demos, answer.response, number, seconds))
+            record = Record(*entry.key, entry.demos, answer.response, number, seconds, answer.files)
+            flight.records[answer.index] = record
+            entry.track.done += 1
             self._report(entry.track)
         if flight.waiting:
             return False
-        for track in dict.fromkeys(flight.entries[i].track for i in flight.wanted):
-            track.commit()
+        added: dict[Track, list[Record]] = {}
+        for i in sorted(flight.records):
+            added.setdefault(flight.entries[i].track, []).append(flight.records[i])
+        for track, records in added.items():
+            track.commit(records)
         del self._flights[answer.unit]
         return True
 
@@ -156,8 +172,7 @@ class Round:
             if not alive:
                 return
 
-    def _count_kept(self, entries: Sequence[_Entry], missing: frozenset[int]) -> None:
-        kept = [entry.track for i, entry in enumerate(entries) if i not in missing]
+    def _count_kept(self, kept: Sequence[Track]) -> None:
         for track in kept:
             track.done += 1
         for track in dict.fromkeys(kept):
@@ -170,7 +185,8 @@ class Round:
 def _all_kept(track: Track) -> bool:
     """Whether every answer that is planned is there; takes the plan to its end, or to the first that is missing."""
     while following := track.next():
-        if following[1] not in track.kept:
+        (request, _), key = following
+        if track.state(key, request) != "kept":
             return False
         track.done += 1
     return True

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kosmos_eval.cell import Cell
 from kosmos_eval.executor import Executor, InProcess
+from kosmos_eval.faults import OnError
 from kosmos_eval.job import Job, RunResult, run_path
 from kosmos_eval.models.base import Model
 from kosmos_eval.round import CellFailure, Progress, Round, What
@@ -34,21 +35,27 @@ def run(cell: Cell, model: Model, out: Path, progress: Progress = silent) -> Run
 
 
 def complete(
-    cells: Iterable[Cell], model: Model, executor: Executor, out: Path, progress: Progress = silent
+    cells: Iterable[Cell],
+    model: Model,
+    executor: Executor,
+    out: Path,
+    progress: Progress = silent,
+    on_error: OnError = "record",
 ) -> Iterator[Done]:
     """Completes the runs of cells, those on the same ground together, and yields each as it is finished.
 
     The model's own rationales, of all cells, come first: the plan of the answers holds them. `model` says who answers;
-    `executor` has it asked. A cell whose data (or Java) are at fault is reported, and stops no other.
+    `executor` has it asked. A cell whose data (or Java) are at fault is reported, and stops no other. Raises ModelError
+    where the model fails at everything or, by `on_error`, at a sample; StoreError where nothing more can be written.
     """
     groups = [[Job(cell, model, out) for cell in group] for group in together(cells)]
     failed: set[Job] = set()
     needy = [[job for job in group if job.cell.rationale_origin == "model"] for group in groups]
-    for job, done in _drive((Round(jobs, "rationales", progress) for jobs in needy if jobs), executor):
+    for job, done in _drive((Round(jobs, "rationales", progress, on_error) for jobs in needy if jobs), executor):
         failed.add(job)
         yield done
     able = ([job for job in group if job not in failed] for group in groups)
-    for _, done in _drive((Round(jobs, "answers", progress) for jobs in able if jobs), executor):
+    for _, done in _drive((Round(jobs, "answers", progress, on_error) for jobs in able if jobs), executor):
         yield done
 
 

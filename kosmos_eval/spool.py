@@ -9,7 +9,10 @@ import pickle
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import IO, Generic, TypeVar, overload
+
+from kosmos_eval.disk import storing
 
 IN_MEMORY = 50_000
 """A list of so many items is kept as it is."""
@@ -22,7 +25,7 @@ T = TypeVar("T")
 class Spool(Sequence[T], Generic[T]):
     """An immutable sequence of what can be pickled. Going through it reads the disk; so does one item, with its chunk.
 
-    Raises OSError where the folder for temporary files (`TMPDIR`) is full.
+    Raises StoreError where the folder for temporary files (`TMPDIR`) is full.
     """
 
     def __init__(self, items: Iterable[T]) -> None:
@@ -64,8 +67,10 @@ class Spool(Sequence[T], Generic[T]):
 
     def _put(self, chunk: list[T]) -> None:
         if chunk:
-            self._offsets.append(self._file.tell())
-            pickle.dump(chunk, self._file, protocol=pickle.HIGHEST_PROTOCOL)
+            with storing(Path(tempfile.gettempdir(), "a temporary file")):
+                self._offsets.append(self._file.tell())
+                pickle.dump(chunk, self._file, protocol=pickle.HIGHEST_PROTOCOL)
+                self._file.flush()
             self._length += len(chunk)
 
     def _chunk(self, number: int) -> list[T]:

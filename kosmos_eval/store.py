@@ -1,4 +1,4 @@
-"""A run's folder: its manifest and append-only responses. Each response is on disk before the next is waited for.
+"""A run's folder: its manifest and append-only responses, committed unit by unit (see `responses`).
 
 - `run.json`         the manifest
 - `samples.jsonl`    the ids, targets and groups that were asked about: what scoring needs, so that it needs no data
@@ -11,22 +11,23 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
+from kosmos_eval.disk import replace_file, storing, write_json
 from kosmos_eval.errors import DataError, KosmosEvalError
-from kosmos_eval.manifest import MANIFEST, Manifest, replace_file, write_json
+from kosmos_eval.manifest import MANIFEST, Manifest
 from kosmos_eval.record import Record
+from kosmos_eval.responses import Appender, Index, Key, committed
+
+__all__ = ["RATIONALES", "RESPONSES", "Appender", "Index", "Key", "RunBusyError", "RunFolder"]
 
 RESPONSES, RATIONALES = "responses.jsonl", "rationales.jsonl"
 SAMPLES, REFERENCES = "samples.jsonl", "references.json"
 SCORES, PER_SAMPLE = "scores.json", "per_sample.jsonl"
 
-Key = tuple[str, str]
 _FIGURE = frozenset(("metric", "value", "n", "reason", "primary", "stderr"))
 
 
@@ -48,12 +49,16 @@ class RunFolder:
         return Manifest.read(self.path)
 
     def records(self, file: str = RESPONSES) -> dict[Key, Record]:
-        """The responses by key; the last one of a key counts. A torn last line, left by a crash, is left out."""
+        """All responses by key, in memory; the last one of a key counts. `index` is for large runs."""
         return {record.key: record for record in self.each_record(file)}
 
     def each_record(self, file: str = RESPONSES) -> Iterator[Record]:
-        """The lines of a response file, one at a time, as they stand: keys may recur."""
-        return _read_records(self.path / file)
+        """The committed lines of a response file, one at a time, as they stand: keys may recur."""
+        return (record for _, record in committed(self.path / file))
+
+    def index(self, file: str = RESPONSES) -> Index:
+        """Where the responses stand: finds one by its key without holding them in memory."""
+        return Index(self.path / file)
 
     def samples(self) -> list[dict[str, Any]]:
         """What was asked about, in the order of the data."""
@@ -65,7 +70,7 @@ class RunFolder:
 
     def write_samples(self, rows: Iterable[Mapping[str, Any]]) -> None:
         lines = (json.dumps(row, ensure_ascii=True, allow_nan=False, default=str) + "\n" for row in rows)
-        replace_file(self.path / SAMPLES, "".join(lines))
+        replace_file(self.path / SAMPLES, lines)
 
     def references(self) -> dict[str, list[str]] | None:
         """The split's references by sample id, where some metric counts over them."""
@@ -91,7 +96,7 @@ class RunFolder:
 
     def write_scores(self, scores: Mapping[str, Any], per_sample: Iterable[Mapping[str, Any]]) -> None:
         lines = (json.dumps(row, ensure_ascii=True, allow_nan=False) + "\n" for row in per_sample)
-        replace_file(self.path / PER_SAMPLE, "".join(lines))
+        replace_file(self.path / PER_SAMPLE, lines)
         write_json(self.path / SCORES, scores)
 
     def per_sample(self) -> dict[str, dict[str, float]]:
@@ -109,67 +114,15 @@ class RunFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keeps other processes from writing this run; they get RunBusyError. A crash releases it."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("a+") as file:
+        with storing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / ".lock").open("a+")
+        with file:
             _lock(file, self.path)
             yield
 
     def appending(self, file: str = RESPONSES) -> Appender:
         return Appender(self.path / file)
-
-
-class Appender:
-    """Appends records to a response file, each flushed at once; first cuts off what a crash left half-written."""
-
-    def __init__(self, path: Path) -> None:
-        _cut_torn_line(path)
-        self._file = path.open("a", encoding="ascii")
-
-    def __enter__(self) -> Appender:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._file.close()
-
-    def append(self, record: Record) -> None:
-        self._file.write(record.to_line())
-        self._file.flush()
-
-    def sync(self) -> None:
-        """Waits until the operating system has it on the disk: at the end of a work unit."""
-        os.fsync(self._file.fileno())
-
-
-def _read_records(path: Path) -> Iterator[Record]:
-    if not path.is_file():
-        return
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line == b"\n":
-                continue
-            try:
-                yield Record.from_line(line.decode("ascii"))
-            except (ValueError, KeyError, TypeError) as error:
-                if not lines.read(1):
-                    return
-                raise DataError(f"{path}, line {number}: not a response ({type(error).__name__}: {error})") from None
-
-
-def _cut_torn_line(path: Path) -> None:
-    """Shortens the file to its last whole record, so that what is appended next starts a line of its own."""
-    if not path.is_file():
-        return
-    data = path.read_bytes()
-    end = data.rfind(b"\n") + 1
-    last = data.rfind(b"\n", 0, max(end - 1, 0)) + 1
-    try:
-        if end:
-            Record.from_line(data[last:end].decode("ascii"))
-    except (ValueError, KeyError, TypeError):
-        end = last
-    if end < len(data):
-        with path.open("r+b") as file:
-            file.truncate(end)
 
 
 def _lock(file: IO[str], folder: Path) -> None:

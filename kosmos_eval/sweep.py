@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from kosmos_eval.cell import Cell
-from kosmos_eval.executor import InProcess
+from kosmos_eval.executor import Executor, InProcess
+from kosmos_eval.faults import OnError
 from kosmos_eval.models.base import Model
 from kosmos_eval.plugins import prompt_file
 from kosmos_eval.run import CellFailure, Done, Progress, complete, silent
@@ -39,6 +40,15 @@ def plan_sweep(
     return cells
 
 
-def sweep(cells: Iterable[Cell], model: Model, out: Path, progress: Progress = silent) -> Iterator[Done]:
-    """Runs cells in this process. One whose data (or Java) are at fault is reported, and does not stop the others."""
-    return complete(cells, model, InProcess(model), out, progress)
+def sweep(
+    cells: Iterable[Cell],
+    model: Model,
+    out: Path,
+    progress: Progress = silent,
+    *,
+    executor: Executor | None = None,
+    on_error: OnError = "record",
+) -> Iterator[Done]:
+    """Runs cells, in this process unless an executor says where. One whose data (or Java) are at fault is reported, and
+    does not stop the others."""
+    return complete(cells, model, executor or InProcess(model), out, progress, on_error)

@@ -23,6 +23,7 @@ from kosmos_eval.cli.common import (
     printable,
     reporting,
 )
+from kosmos_eval.faults import OnError
 
 if TYPE_CHECKING:
     from kosmos_eval.run import RunResult
@@ -47,6 +48,9 @@ def run(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")] = "auto",
     revision: Annotated[str | None, typer.Option(help="Revision of a hub id.")] = None,
+    on_error: Annotated[
+        OnError, typer.Option(help="What a failed sample means: `record` counts it, `stop` ends the run.")
+    ] = "record",
     tasks_dir: TasksDir = None,
     prompts: Prompts = None,
 ) -> None:
@@ -72,7 +76,7 @@ def run(
     faults: list[str] = []
     screen = console(stderr=True)
     with SweepProgress(len(cells), screen) as progress:
-        for done in sweep(cells, chosen, out, progress):
+        for done in sweep(cells, chosen, out, progress, on_error=on_error):
             progress.cell_done()
             if isinstance(done, CellFailure):
                 faults.append(f"{done.cell.title}: {done.error}")

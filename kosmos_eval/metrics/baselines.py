@@ -70,7 +70,7 @@ class ConstantBaseline(_Baseline):
 
     def answer_for(self, predictions: Sequence[Prediction]) -> str | None:
         """The constant answer: the one given, else the best one for these questions."""
-        return self.answer if self.answer is not None else best_constant([p.target for p in predictions])
+        return self.answer if self.answer is not None else best_constant(p.target for p in predictions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -121,7 +121,7 @@ def _without_punctuation(text: str) -> str:
     return _PERIOD_NOT_BEFORE_DIGIT.sub("", text.translate(replacement), count=_PERIODS_DROPPED)
 
 
-def best_constant(targets: Sequence[Any]) -> str | None:
+def best_constant(targets: Iterable[Any]) -> str | None:
     """The one answer that would score highest if given to every question; `None` where there are no answers.
 
     Candidates are the annotators' own answers in normal form (so that giving one and comparing it agree); equal ones

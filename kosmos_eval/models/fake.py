@@ -26,16 +26,17 @@ Answerer = Callable[[Request, str, Sequence[Segment]], str]
 """(request, stage name, the whole sequence so far) -> the text that is generated."""
 
 
-class ScriptedCrashError(RuntimeError):
-    """What a FakeModel raises when it was told to crash: not a KosmosEvalError, as a real crash is none."""
+class ScriptedCrashError(BaseException):
+    """What a FakeModel raises when it was told to crash: caught by nothing, as the end of a process is."""
 
 
 @dataclass
 class FakeModel:
     """Answers derived from a hash of what is asked, the same in every process.
 
-    `answer` replaces the generated text; `crash_after` lets so many responses out, then raises; `refuse` names requests
-    that do not fit; `shuffle` answers out of order; `seen` lists the ids that were answered.
+    `answer` replaces the generated text; `crash_after` lets so many responses out, then ends; `refuse` names requests
+    that do not fit; `raises` says what is raised at a request; `shuffle` answers out of order; `seen` lists the ids
+    that were answered.
     """
 
     name: str = "fake"
@@ -43,6 +44,7 @@ class FakeModel:
     answer: Answerer | None = None
     crash_after: int | None = None
     refuse: Callable[[Request], bool] | None = None
+    raises: Callable[[Request], Exception | None] | None = None
     shuffle: int | None = None
     check_images: bool = False
     seen: list[str] = field(default_factory=list)
@@ -58,6 +60,8 @@ class FakeModel:
         for index, request in numbered:
             if self.crash_after is not None and len(self.seen) >= self.crash_after:
                 raise ScriptedCrashError(f"told to crash after {self.crash_after} responses")
+            if self.raises is not None and (error := self.raises(request)) is not None:
+                raise error
             self.seen.append(request.id)
             yield index, self._respond(request)
 
