@@ -12,12 +12,12 @@ import pytest
 from made_up_data import cell, colours, write_colours
 
 import kosmos_eval as ke
-from kosmos_eval.cli.board import render
 from kosmos_eval.errors import UsageError
 from kosmos_eval.models.fake import FakeModel
 from kosmos_eval.plugins import builtin_root
 from kosmos_eval.run import run
 from kosmos_eval.tables import COLUMNS, KEY, leaderboard, write_csv
+from kosmos_eval.tables.board_parts import board_parts
 from kosmos_eval.task import Task
 
 NAMED = [
@@ -115,8 +115,12 @@ def test_tables_keep_kinds_of_data_apart(task: Task, tmp_path: Path) -> None:
     run(cell(task), FakeModel(), tmp_path)
     frame = leaderboard(tmp_path)
     both = pd.concat([frame, frame.assign(data="mini")])
-    titles = [str(part.title) for part in render(both) if hasattr(part, "title")]
-    assert titles == [f"data: {d}, {m}" for d in ("local", "mini") for m in ("primary metrics", "other metrics")]
+    titles = [part.title.split(" (")[0] for part in board_parts(both)]
+    assert titles == [
+        title
+        for data in ("local", "mini")
+        for title in (f"colours, accuracy on test, data: {data}", f"data: {data}, other metrics")
+    ]
 
 
 def test_published_figures_have_a_source_and_a_confidence() -> None:

@@ -10,6 +10,7 @@ import typer
 from kosmos_eval.cli.bench import bench
 from kosmos_eval.cli.benchmarks import preview, tasks
 from kosmos_eval.cli.board import leaderboard
+from kosmos_eval.cli.compare import compare
 from kosmos_eval.cli.data import app as data_app
 from kosmos_eval.cli.lm_eval import FORWARDED, lm_eval
 from kosmos_eval.cli.plugin import app as plugin_app
@@ -30,6 +31,7 @@ app.command()(preview)
 app.command()(run)
 app.command()(score)
 app.command()(leaderboard)
+app.command()(compare)
 app.command()(bench)
 app.command("lm-eval", context_settings=FORWARDED, add_help_option=False)(lm_eval)
 app.add_typer(data_app, name="data", help="Check, make and render benchmark data.")

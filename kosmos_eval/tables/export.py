@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import UsageError
+from kosmos_eval.tables.parts import Part
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\|`*_<>[]"} | {"\n": " ", "\r": " "})
+_LATEX = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
+    | {c: f"{{{c}}}" for c in "<>[]|"}  # a row that begins with [ would be read as the space above it
+    | {"\n": " ", "\r": " "}
+)
 
 
 def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
@@ -32,20 +40,36 @@ def write_json(frame: pd.DataFrame, path: str | Path) -> None:
     write_text(path, frame.to_json(orient="records", indent=2, double_precision=15) + "\n", "--json")
 
 
-def write_markdown(frame: pd.DataFrame, path: str | Path) -> None:
-    """Writes a table of texts as it would be read, numbers to the right."""
-    lines = [list(map(str, frame.columns)), *frame.astype(str).to_numpy().tolist()]
-    numeric = [all(_is_number(value) for value in frame[column]) for column in frame.columns]
-    rows = ["| " + " | ".join(cell.translate(_MARKDOWN) for cell in line) + " |" for line in lines]
-    rows.insert(1, "|" + "|".join("---:" if right else "---" for right in numeric) + "|")
-    write_text(path, "\n".join(rows) + "\n", "--markdown")
+def write_markdown(parts: Iterable[Part], path: str | Path) -> None:
+    """Writes parts as Markdown tables, numbers to the right."""
+    blocks = []
+    for part in parts:
+        rule = "|" + "|".join("---:" if right else "---" for right in part.numeric) + "|"
+        rows = [_markdown_row(part.columns), rule, *map(_markdown_row, part.rows)]
+        notes = [note.translate(_MARKDOWN) for note in part.notes]
+        blocks.append("\n\n".join([f"**{part.title.translate(_MARKDOWN)}**", "\n".join(rows), *notes]))
+    write_text(path, "\n\n".join(blocks) + "\n", "--markdown")
 
 
-def write_latex(frame: pd.DataFrame, path: str | Path) -> None:
-    """Writes a table of texts as a LaTeX tabular (package booktabs), everything in it escaped."""
-    columns = "".join("r" if all(_is_number(v) for v in frame[c]) else "l" for c in frame.columns)
-    escaped = frame.rename(columns=str).astype(str)
-    write_text(path, escaped.to_latex(index=False, escape=True, column_format=columns), "--latex")
+def _markdown_row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.translate(_MARKDOWN) for cell in cells) + " |"
+
+
+def write_latex(parts: Iterable[Part], path: str | Path) -> None:
+    """Writes parts as LaTeX tables (package booktabs), everything in them escaped."""
+    blocks = []
+    for part in parts:
+        columns = "".join("r" if right else "l" for right in part.numeric)
+        caption = ". ".join(text.translate(_LATEX) for text in (part.title, *part.notes))
+        rows = [_latex_row(part.columns), r"\midrule", *map(_latex_row, part.rows)]
+        lines = [r"\begin{table}", rf"\caption{{{caption}}}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", *rows,
+                 r"\bottomrule", r"\end{tabular}", r"\end{table}"]  # fmt: skip
+        blocks.append("\n".join(lines) + "\n")
+    write_text(path, "\n".join(blocks), "--latex")
+
+
+def _latex_row(cells: Iterable[str]) -> str:
+    return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
 
 
 def write_text(path: str | Path, text: str, option: str) -> None:
@@ -64,7 +88,3 @@ def _neutral(value: Any) -> Any:
         return value
     flat = value.replace("\r", " ").replace("\n", " ")
     return f"'{flat}" if value.startswith(_FORMULA) else flat
-
-
-def _is_number(text: object) -> bool:
-    return str(text).lstrip("+−-").replace(".", "", 1).isdecimal() or not str(text)

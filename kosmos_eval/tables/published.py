@@ -53,13 +53,16 @@ def beside(board: pd.DataFrame) -> pd.DataFrame:
          "not_comparable": why_not(row, own[row["task"], row["metric"]])}
         for row in papers
     ]  # fmt: skip
-    more = pd.DataFrame(rows, columns=[*board.columns, *EXTRA]).astype(
-        {column: kind for column, kind in board.dtypes.items() if kind.kind == "f"}
-    )
+    # What a published row does not have is empty, and does not turn the others' whole numbers into fractions.
+    whole = [column for column in ("seed", "n", "failed", "seeds") if board[column].dtype.kind == "i"]
+    both = pd.concat([board, pd.DataFrame(rows, columns=[*board.columns, *EXTRA]).astype(_empty(board))])
     timing = board.columns[-1]
-    both = pd.concat([board.reindex(columns=[*board.columns, *EXTRA]), more], ignore_index=True)
-    both = both[[*(column for column in both.columns if column != timing), timing]]
-    return both.astype({"primary": "bool"})
+    both = both[[*(column for column in both.columns if column != timing), timing]].reset_index(drop=True)
+    return both.astype({"primary": "bool", **dict.fromkeys(whole, "Int64")})
+
+
+def _empty(board: pd.DataFrame) -> dict[Hashable, str]:
+    return {column: "float64" for column, kind in board.dtypes.items() if kind.kind == "f"}
 
 
 def _primary(rows: Iterable[Mapping[Hashable, Any]]) -> bool:
