@@ -17,14 +17,14 @@ _DIMENSIONS = ("model", "prompt", "shots", "demos", "seed")
 def comparison_parts(frame: pd.DataFrame) -> Iterator[Part]:
     """What a comparison says, task by task; never two kinds of data in one table."""
     for (task, split, data, metric), rows in frame.groupby(["task", "split", "data", "metric"], sort=False):
-        yield _differences(rows, f"{task}, {metric} on {split}, data: {data}")
+        yield _differences(rows, f"{task!s}, {metric!s} on {split!s}, data: {data!s}")
     for data, rows in frame.groupby("data", sort=False):
         right = rows[rows["both_right"].notna()]
         if len(right):
-            yield _flips(right, f"right answers, data: {data}", FLIPS[:4])
+            yield _flips(right, f"right answers, data: {data!s}", FLIPS[:4])
         graded = rows[rows["both_right"].isna() & rows["equal"].notna()]
         if len(graded):
-            yield _flips(graded, f"graded answers, data: {data}", FLIPS[4:])
+            yield _flips(graded, f"graded answers, data: {data!s}", FLIPS[4:])
 
 
 def _differences(rows: pd.DataFrame, title: str) -> Part:
