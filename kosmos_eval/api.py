@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from kosmos_eval.models.base import Model
 from kosmos_eval.plugins import home_of, prompt_file, task_class
 from kosmos_eval.record import Record
 from kosmos_eval.request import Response
-from kosmos_eval.run import Progress, RunResult, run, silent
+from kosmos_eval.run import CellFailure, Done, Progress, RunResult, run, silent
 from kosmos_eval.store import RunFolder
 from kosmos_eval.task import Task
 
@@ -46,6 +47,12 @@ def data_folder(task: str, data: str | Path) -> Path:
         return ensure_mini(task)
     folder = Path(data)
     return folder / task if (folder / task).is_dir() else folder
+
+
+SWEEP_COLUMNS = (
+    "model", "task", "prompt", "shots", "demos", "seed", "split", "data", "limit", "metric", "primary", "score",
+    "stderr", "n", "failed", "reason", "run",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,51 @@ def evaluate(
         return _result(run(cell, model, Path(out), progress), temporary=False)
     with tempfile.TemporaryDirectory(prefix="kosmos-eval-") as scratch:
         return _result(run(cell, model, Path(scratch), progress), temporary=True)
+
+
+def sweep(
+    grid: str | Path | Mapping[str, Any],
+    *,
+    out: str | Path | None = None,
+    model: Model | None = None,
+    progress: Progress = silent,
+) -> pd.DataFrame:
+    """Runs a grid: a sweep file, or a mapping with its keys. What was answered before is kept.
+
+    `out` is used in place of the file's; `model`, one that is loaded already, in place of its models. Returns one row
+    a run and metric: model, task, prompt, shots, demos, seed, split, data, limit, metric, primary, score, stderr, n,
+    failed, reason, run. A run that could not be made has a row without a metric, with its reason.
+
+    >>> sweep({"tasks": ["vqav2"], "prompts": ["standard", "mcot"], "shots": [0, 4], "limit": 64})
+    """
+    import pandas as pd
+
+    from kosmos_eval.sweep_file import Source, checked, read_sweep
+    from kosmos_eval.sweep_plan import Planner, run_planned
+
+    if isinstance(grid, Mapping):
+        source = Source("sweep")
+        file = checked(grid, source)
+    else:
+        file, source = read_sweep(Path(grid))
+    planned = Planner(file, source).plan()
+    rows = [row for done in run_planned(planned, Path(out or file.out), progress, model) for row in _sweep_rows(done)]
+    return pd.DataFrame(rows, columns=list(SWEEP_COLUMNS))
+
+
+def _sweep_rows(done: Done) -> Iterator[dict[str, Any]]:
+    cell = done.cell
+    row: dict[str, Any] = {
+        "task": cell.task.name, "prompt": cell.prompt, "shots": cell.shots, "demos": cell.demos, "seed": cell.seed,
+        "split": cell.task.split, "data": cell.task.data_label, "limit": cell.limit,
+    }  # fmt: skip
+    if isinstance(done, CellFailure):
+        yield row | {"primary": False, "reason": str(done.error)}
+        return
+    row |= {"model": done.manifest.model, "failed": done.manifest.counts.failed, "run": str(done.folder.path)}
+    for score in (done.folder.scores() or {"scores": []})["scores"]:
+        figures = {key: score[key] for key in ("metric", "primary", "stderr", "n", "reason")}
+        yield row | figures | {"score": score["value"]}
 
 
 def _result(done: RunResult, temporary: bool) -> Result:

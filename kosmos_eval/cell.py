@@ -59,9 +59,9 @@ def _fingerprint(task: Task) -> str:
     return _fingerprints[task]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cell:
-    """A task, a prompt, shots, a sampler, a seed and a limit."""
+    """A task, a prompt, shots, a sampler, a seed and a limit. Compared by identity."""
 
     task: Task
     prompt: str

@@ -35,6 +35,7 @@ _HASH_BYTES = 8
 class RunResult:
     """A finished run."""
 
+    cell: Cell
     folder: RunFolder
     manifest: Manifest
     asked: int
@@ -147,7 +148,7 @@ class Job:
         errors = (self.folder.scores() or {}).get("errors", {})
         if self.manifest.counts.unfit:
             errors = self._not_unfit(errors)
-        return RunResult(self.folder, self.manifest, self.asked, errors)
+        return RunResult(self.cell, self.folder, self.manifest, self.asked, errors)
 
     def _not_unfit(self, errors: Mapping[str, str]) -> dict[str, str]:
         keys = [(row["id"], row["prompt_hash"]) for row in self.folder.each_sample() if row["id"] in errors]

@@ -56,7 +56,8 @@ def test_help_is_fast_and_imports_nothing_heavy() -> None:
 
 
 def test_every_command_has_an_example() -> None:
-    for command in ("tasks", "preview", "run", "score", "leaderboard", "data check", "data mini", "data render-sst2"):
+    commands = "tasks", "preview", "run", "sweep", "score", "leaderboard", "data check", "data mini", "data render-sst2"
+    for command in commands:
         result = invoke(*command.split(), "--help")
         assert result.exit_code == 0
         assert f"Example: kosmos-eval {command}" in " ".join(result.output.replace("│", " ").split())

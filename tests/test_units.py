@@ -18,10 +18,10 @@ from made_up_data import TASKS_DIR, cell, colours, write_colours
 import kosmos_eval.work as work_module
 from kosmos_eval.cell import Cell
 from kosmos_eval.executor import Answer, InProcess, ask
+from kosmos_eval.grid import plan_sweep
 from kosmos_eval.models.fake import FakeModel, ScriptedCrashError
 from kosmos_eval.run import CellFailure, Done, RunResult, complete, run, run_path
 from kosmos_eval.store import RunFolder
-from kosmos_eval.sweep import plan_sweep
 from kosmos_eval.task import Task
 from kosmos_eval.work import WorkUnit
 

@@ -16,6 +16,7 @@ from kosmos_eval.cli.lm_eval import FORWARDED, lm_eval
 from kosmos_eval.cli.plugin import app as plugin_app
 from kosmos_eval.cli.run import run
 from kosmos_eval.cli.score import score
+from kosmos_eval.cli.sweep import sweep
 
 app = typer.Typer(
     name="kosmos-eval",
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command()(tasks)
 app.command()(preview)
 app.command()(run)
+app.command()(sweep)
 app.command()(score)
 app.command()(leaderboard)
 app.command()(compare)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,20 +15,13 @@ from kosmos_eval.cli.common import (
     Prompts,
     Split,
     TasksDir,
-    console,
     fail,
     load_tasks,
     names,
     numbers,
-    printable,
     reporting,
 )
 from kosmos_eval.faults import OnError
-
-if TYPE_CHECKING:
-    from kosmos_eval.run import RunResult
-
-_ERRORS_SHOWN = 5
 
 
 @reporting
@@ -58,9 +51,9 @@ def run(
 
     Example: kosmos-eval run vqav2 rendered_sst2 --prompt standard,mcot --shots 0,4 --limit 64
     """
-    from kosmos_eval.cli.progress import SweepProgress
+    from kosmos_eval.cli.landing import Landing
+    from kosmos_eval.grid import plan_sweep, sweep
     from kosmos_eval.models import model_for_run
-    from kosmos_eval.sweep import CellFailure, plan_sweep, sweep
 
     cells = plan_sweep(
         load_tasks(task, data, split, tasks_dir),
@@ -73,41 +66,9 @@ def run(
         tasks_dir=tasks_dir,
     )
     chosen = model_for_run(model, device, dtype, revision)
-    faults: list[str] = []
-    screen = console(stderr=True)
-    with SweepProgress(len(cells), screen) as progress:
-        for done in sweep(cells, chosen, out, progress, on_error=on_error):
-            progress.cell_done()
-            if isinstance(done, CellFailure):
-                faults.append(f"{done.cell.title}: {done.error}")
-            else:
-                screen.print(_line(done), markup=False, soft_wrap=True)
-                faults.extend(_faults(done))
-    for fault in faults:
+    landing = Landing(cells)
+    landing.watch(sweep(cells, chosen, out, landing.progress, on_error=on_error))
+    for fault in landing.faults:
         fail(fault)
-    if faults:
+    if landing.faults:
         raise typer.Exit(FAULT)
-
-
-def _line(done: RunResult) -> str:
-    m = done.manifest
-    scores = (done.folder.scores() or {"scores": []})["scores"]
-    primary = next((s for s in scores if s["primary"]), None)
-    figure = "no metric"
-    if primary is not None:
-        value = "–" if primary["value"] is None else f"{primary['value']:.1f}"
-        figure = f"{primary['metric']} {value}" + (f" ({primary['reason']})" if primary["reason"] else "")
-    new = f"{done.asked} new answers" if done.asked else "was there"
-    samples = f"{m.counts.answered} of {m.counts.samples} samples" if m.counts.failed else f"{m.counts.samples} samples"
-    return printable(f"{m.task} {m.prompt} {m.shots}-shot seed {m.seed}: {figure}, {samples}, {new}")
-
-
-def _faults(done: RunResult) -> list[str]:
-    """The samples that could not be answered, one line each, the first few by name."""
-    m = done.manifest
-    where = f"{m.task} {m.prompt} {m.shots}-shot"
-    lines = [f"{where}: {sample_id}: {error}" for sample_id, error in list(done.errors.items())[:_ERRORS_SHOWN]]
-    if len(done.errors) > _ERRORS_SHOWN:
-        more = len(done.errors) - _ERRORS_SHOWN
-        lines.append(f"{where}: and {more} more; see {done.folder.path / 'scores.json'}")
-    return lines

@@ -1,4 +1,4 @@
-"""A sweep: the grid of what is given, planned and checked whole before it starts, then run cell by cell."""
+"""Grids: cells by the product of what is given, planned and checked whole before the first is run."""
 
 from __future__ import annotations
 

@@ -1,0 +1,42 @@
+"""`kosmos-eval sweep`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kosmos_eval.cli.common import FAULT, INTERRUPTED, fail, reporting
+from kosmos_eval.faults import OnError
+
+
+@reporting
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A YAML file with the grid; see docs/sweeps.md.")],
+    out: Annotated[Path | None, typer.Option(help="Where results are kept; in place of the file's `out`.")] = None,
+    on_error: Annotated[
+        OnError, typer.Option(help="What a failed sample means: `record` counts it, `stop` ends the run.")
+    ] = "record",
+) -> None:
+    """Runs the grid that a file declares. What was answered before is kept, so the same command also resumes.
+
+    Example: kosmos-eval sweep my_sweep.yaml --out results/my_sweep
+    """
+    from kosmos_eval.cli.landing import Landing
+    from kosmos_eval.sweep_file import read_sweep
+    from kosmos_eval.sweep_plan import Planner, run_planned
+
+    declared, source = read_sweep(file)
+    planned = Planner(declared, source).plan()
+    landing = Landing([cell for part in planned for cell in part.cells])
+    try:
+        landing.watch(run_planned(planned, out or Path(declared.out), landing.progress, on_error=on_error))
+    except KeyboardInterrupt:
+        fail(f"interrupted: {landing.finished} of {landing.total} runs are finished, and every answer is kept; "
+             "the same command goes on from there", "note")  # fmt: skip
+        raise typer.Exit(INTERRUPTED) from None
+    for fault in landing.faults:
+        fail(fault)
+    if landing.faults:
+        raise typer.Exit(FAULT)

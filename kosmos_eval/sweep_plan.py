@@ -1,0 +1,140 @@
+"""A sweep, planned: every cell of every model, checked before the first is run; then run, model by model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from kosmos_eval.api import load_task
+from kosmos_eval.cell import Cell
+from kosmos_eval.demos import DemoChooser
+from kosmos_eval.errors import CheckpointError, KosmosEvalError, nearest
+from kosmos_eval.executor import InProcess
+from kosmos_eval.faults import OnError
+from kosmos_eval.models import model_for_run
+from kosmos_eval.models.base import Model
+from kosmos_eval.plugins import all_tasks, prompt_file
+from kosmos_eval.run import CellFailure, Done, Progress, complete, silent
+from kosmos_eval.sweep_file import Exclusion, Location, ModelSpec, Source, SweepFile
+from kosmos_eval.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The cells of one model."""
+
+    model: ModelSpec
+    cells: list[Cell]
+
+
+class Planner:
+    """Makes the cells of a sweep. A task over its data is read once, whatever the number of its cells."""
+
+    def __init__(self, file: SweepFile, source: Source) -> None:
+        self.file, self.source = file, source
+        self.tasks_dir = Path(file.tasks_dir) if file.tasks_dir else None
+        self._tasks: dict[tuple[str, str, str | None], Task] = {}
+        self._used: set[int] = set()
+
+    def plan(self) -> list[Planned]:
+        """Raises UsageError, PromptError or DataError, with the key that is at fault, for whatever cannot be run."""
+        with self._at("tasks_dir"):
+            known = all_tasks(self.tasks_dir)
+        if self.file.tasks == ["all"]:
+            names = [name for name in sorted(all_tasks()) if self._has_data(name)]
+        else:
+            names = list(dict.fromkeys(self.file.tasks))
+        for place, name in enumerate(self.file.tasks):
+            if name not in known and self.file.tasks != ["all"]:
+                raise self.source.error(("tasks", place), f"no task {name!r}{nearest(name, known)}")
+        for name in self.file.overrides:
+            if name not in names:
+                raise self.source.error(("overrides", name), f"no task of this sweep{nearest(name, names)}")
+        cells = [cell for name in names for cell in self._cells(name)]
+        planned = [Planned(spec, [c for c in cells if not self._excluded(spec, c)]) for spec in self.file.models]
+        for place in range(len(self.file.exclude)):
+            if place not in self._used:
+                raise self.source.error(("exclude", place), "leaves out no run: is a value misspelt?")
+        return planned
+
+    def _has_data(self, name: str) -> bool:
+        with self._at("data"):
+            return all((Path(data) / name).is_dir() or data == "mini" for data in self.file.axes(name).data)
+
+    def _cells(self, name: str) -> Iterator[Cell]:
+        axes = self.file.axes(name)
+        with self._at("prompt_files"):
+            templates = prompt_file(name, Path(self.file.prompt_files) if self.file.prompt_files else None,
+                                    self.tasks_dir)  # fmt: skip
+        own = self.file.overrides.get(name, {})
+        for data, split in product(axes.data, axes.splits):
+            with self._at(*self._key(own, name, "splits" if split else "data")):
+                task = self._task(name, data, split)
+                _ = task.samples  # read here, where a wrong split is the split's fault
+            for seed, demos in product(axes.seeds, axes.demos):
+                with self._at(*self._key(own, name, "demos")):
+                    DemoChooser((), demos, 0, seed)
+                for prompt, shots in product(axes.prompts, axes.shots):
+                    with self._at(*self._key(own, name, "prompts")):
+                        templates[prompt]  # the prompt's name, before anything else about the cell
+                    with self._at(*self._key(own, name, "shots")):
+                        cell = Cell.of(task, templates, prompt, shots=shots, demos=demos, seed=seed, limit=axes.limit)
+                    yield cell
+
+    def _task(self, name: str, data: str, split: str | None) -> Task:
+        if (name, data, split) not in self._tasks:
+            self._tasks[name, data, split] = load_task(name, data, split, self.tasks_dir)
+        return self._tasks[name, data, split]
+
+    def _excluded(self, spec: ModelSpec, cell: Cell) -> bool:
+        found = [place for place, entry in enumerate(self.file.exclude) if _matches(entry, spec, cell)]
+        self._used.update(found)
+        return bool(found)
+
+    def _key(self, own: dict[str, object], name: str, key: str) -> Location:
+        return ("overrides", name, key) if key in own else (key,)
+
+    @contextmanager
+    def _at(self, *where: str | int) -> Iterator[None]:
+        """Puts file, line and key before an error."""
+        try:
+            yield
+        except KosmosEvalError as error:
+            raise type(error)(str(self.source.error(where, str(error)))) from None
+
+
+def _matches(entry: Exclusion, spec: ModelSpec, cell: Cell) -> bool:
+    split, data = cell.task.split, cell.task.data_label
+    values: dict[str, tuple[object, ...]] = {
+        "models": (spec.name,), "tasks": (cell.task.name,), "prompts": (cell.prompt,), "shots": (cell.shots,),
+        "seeds": (cell.seed,), "demos": (cell.demos,), "splits": (split,), "data": (data, str(cell.task.data)),
+    }  # fmt: skip
+    given = {key: getattr(entry, key) for key in values if getattr(entry, key) is not None}
+    return bool(given) and all(any(value in given[key] for value in values[key]) for key in given)
+
+
+def run_planned(
+    planned: list[Planned],
+    out: Path,
+    progress: Progress = silent,
+    model: Model | None = None,
+    on_error: OnError = "record",
+) -> Iterator[Done]:
+    """Runs a sweep, one model after the other; each is loaded once, and only if it lacks an answer.
+
+    A model whose weights cannot be read fails its own cells. `model` answers in place of those that were planned.
+    """
+    for part in planned:
+        left = list(part.cells)
+        asked = model or model_for_run(part.model.name, part.model.device, part.model.dtype, part.model.revision)
+        try:
+            for done in complete(part.cells, asked, InProcess(asked), out, progress, on_error):
+                left.remove(done.cell)
+                yield done
+        except CheckpointError as error:
+            yield from (CellFailure(cell, error) for cell in left)
+        if model is not None:
+            return
