@@ -101,7 +101,11 @@ class RunFolder:
 
     def per_sample(self) -> dict[str, dict[str, float]]:
         """The metrics' values by sample id."""
-        return {row["id"]: row["values"] for row in self._jsonl(PER_SAMPLE)}
+        return dict(self.each_per_sample())
+
+    def each_per_sample(self) -> Iterator[tuple[str, dict[str, float]]]:
+        """The same, one sample at a time."""
+        return ((row["id"], row["values"]) for row in self._jsonl(PER_SAMPLE))
 
     def _jsonl(self, file: str) -> Iterator[dict[str, Any]]:
         path = self.path / file

@@ -14,6 +14,7 @@ from kosmos_eval.cli.compare import compare
 from kosmos_eval.cli.data import app as data_app
 from kosmos_eval.cli.lm_eval import FORWARDED, lm_eval
 from kosmos_eval.cli.plugin import app as plugin_app
+from kosmos_eval.cli.report import report
 from kosmos_eval.cli.run import run
 from kosmos_eval.cli.score import score
 from kosmos_eval.cli.sweep import sweep
@@ -36,6 +37,7 @@ app.command()(leaderboard)
 app.command()(compare)
 app.command()(bench)
 app.command("lm-eval", context_settings=FORWARDED, add_help_option=False)(lm_eval)
+app.command()(report)
 app.add_typer(data_app, name="data", help="Check, make and render benchmark data.")
 app.add_typer(plugin_app, name="plugin", help="Check a task plugin of your own.")
 
