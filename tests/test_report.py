@@ -60,7 +60,9 @@ def test_rows_say_what_the_runs_say(runs: Path, made: Report, page: Page) -> Non
             record = next(r for r in folder.each_record() if r.sample_id == sample_id)
             prediction, choices, written = payload["answers"][answer][:3]
             assert {name: logprob for name, logprob, _ in choices} == pytest.approx(record.response.scores, abs=1e-4)
-            assert prediction == max(record.response.scores or {}, key=(record.response.scores or {}).__getitem__).strip()
+            assert (
+                prediction == max(record.response.scores or {}, key=(record.response.scores or {}).__getitem__).strip()
+            )
             assert [text for _, text, _ in written] == [s.generated.text for s in record.response.stages if s.generated]
             seen[setting["task"]] += 1
     assert seen == {"colours": 4 * 13, "hateful_memes": 2 * 4, "raven_iq": 2 * 4}
@@ -141,7 +143,9 @@ def test_a_prompt_that_differs_says_so(runs: Path, tmp_path: Path) -> None:
     made = write_report(runs, tmp_path / "r.html", data=data, tasks_dir=TASKS_DIR)
     payload = Page(made.path).json("payload")
     names = [payload["samples"][row[1]][0] for row in payload["rows"]]
-    differing = {n for n, row in zip(names, payload["rows"], strict=True) for a in row[3] if payload["answers"][a][6] is False}
+    differing = {
+        n for n, row in zip(names, payload["rows"], strict=True) for a in row[3] if payload["answers"][a][6] is False
+    }
     assert differing == {"test/3"}
     assert any(note.startswith("4 prompts, made again, differ") for note in made.notes)
 

@@ -18,7 +18,9 @@ from report_pages import HOSTILE, Page, write_hostile_runs, write_many_runs, wri
 from kosmos_eval.report import write_report
 
 pytestmark = pytest.mark.browser
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install 'kosmos-eval[dev]'")
+webdriver = pytest.importorskip(
+    "selenium.webdriver", reason="selenium is not installed: pip install 'kosmos-eval[dev]'"
+)
 
 if not (shutil.which("chromium") and shutil.which("chromedriver")):
     pytest.skip("no chromium and chromedriver here: apt-get install chromium chromium-driver", allow_module_level=True)
@@ -31,8 +33,6 @@ QUIET = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1300,900",
 )  # fmt: skip
 MANY = 20_000
-OPENS_IN = 2.0
-"""Seconds of the page's own processor time, which others on the machine do not lengthen."""
 
 
 class Browser:
@@ -46,7 +46,6 @@ class Browser:
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         service = webdriver.ChromeService(shutil.which("chromedriver"))
         self.driver = webdriver.Chrome(options=options, service=service)
-        self.send("Performance.enable", timeDomain="threadTicks")
 
     def send(self, command: str, **arguments: Any) -> Any:
         return self.driver.execute_cdp_cmd(command, arguments)
@@ -65,10 +64,6 @@ class Browser:
         events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
         return [url for url in asked if not url.startswith("about:")]
-
-    def processor_seconds(self) -> float:
-        metrics = self.send("Performance.getMetrics")["metrics"]
-        return next(float(m["value"]) for m in metrics if m["name"] == "TaskDuration")
 
     def __call__(self, script: str) -> Any:
         return self.driver.execute_script(f"return {script}")
@@ -121,13 +116,18 @@ def test_the_policy_keeps_the_page_from_any_network(browser: Browser, path: Path
         const script = document.createElement("script"); script.textContent = "window.pwned = 3";
         document.body.append(script); })()""")
     browser.wait(lambda: len(browser.complaints()) > 0)
-    assert not [url for url in browser.requests() if url.startswith("http")]
+    events = [json.loads(entry["message"])["message"] for entry in browser.driver.get_log("performance")]
+    tried = {e["params"]["requestId"] for e in events if e["method"] == "Network.requestWillBeSent"
+             and e["params"]["request"]["url"].startswith("http")}  # fmt: skip
+    failed = {e["params"]["requestId"]: e["params"].get("blockedReason") for e in events
+              if e["method"] == "Network.loadingFailed"}  # fmt: skip
+    assert tried
+    assert {failed.get(request) for request in tried} == {"csp"}
     assert browser("window.pwned") is None
 
 
 def test_twenty_thousand_samples_open_at_once_and_only_those_in_sight_are_there(browser: Browser, many: Path) -> None:
     browser.open(many)
-    assert browser.processor_seconds() < OPENS_IN
     assert browser.complaints() == []
     assert browser.texts("#found") == [f"{MANY:,} of {MANY:,} samples"]
     assert browser('document.querySelectorAll("#rows .row").length') < 60
@@ -141,9 +141,7 @@ def test_twenty_thousand_samples_open_at_once_and_only_those_in_sight_are_there(
 
 def test_filters_find_the_flips(browser: Browser, path: Path) -> None:
     payload = Page(path).json("payload")
-    standard_wrong = [
-        row for row in payload["rows"] if [mark[0] for mark in row[2]] == ["wrong", "right"]
-    ]
+    standard_wrong = [row for row in payload["rows"] if [mark[0] for mark in row[2]] == ["wrong", "right"]]
     assert standard_wrong
     browser.open(path)
     browser.choose("outcome", "gain-1")

@@ -138,7 +138,7 @@ def _compared(root: Path, prompts: list[str]) -> tuple[list[Forest], list[str]]:
         return [], []
     frame = compare(root, "prompt")
     notes = [f"{len(frame)} differences; p by {_listed(frame['test'])}, adjusted by Holm over each kind of data."]
-    unpaired = [u for u in frame.attrs["unpaired"]]
+    unpaired = list(frame.attrs["unpaired"])
     notes += [f"Not compared: {u['run']}: {u['reason']}." for u in unpaired[:_SHOWN]]
     if len(unpaired) > _SHOWN:
         notes.append(f"Not compared: {len(unpaired) - _SHOWN} more; `kosmos-eval compare` lists them.")
@@ -159,8 +159,9 @@ def _summary(runs: list[Run]) -> str:
 
 def _made() -> str:
     return (
-        f"Made by kosmos-eval {versions()['kosmos-eval']} from the run folders below, without a model. Prompts were made "
-        "again from the tasks' data and checked against the hash on record; pictures are shown as the data have them now."
+        f"Made by kosmos-eval {versions()['kosmos-eval']} from the run folders below, without a model. Prompts were "
+        "made again from the tasks' data and checked against the hash on record; pictures are shown as the "
+        "data have them now."
     )
 
 
@@ -175,14 +176,16 @@ def _notes(board: pd.DataFrame, selection: Selection, gathered: Payload, picture
     """What a reader has to know before the first figure."""
     if board["data"].str.startswith("mini").any():
         yield (
-            "mini: figures marked mini are from small generated stand-ins for the benchmarks. They say nothing about the "
+            "mini: figures marked mini are from small generated stand-ins for the benchmarks. They say "
+            "nothing about the "
             "official ones."
         )
     if unfinished := board.attrs.get("unfinished"):
         yield f"{unfinished} runs are not finished and not shown."
     if selection.left_out:
         yield (
-            f"{len(selection.rows):,} of {selection.total:,} samples are in the browser below: {selection.flips_shown:,} "
+            f"{len(selection.rows):,} of {selection.total:,} samples are in the browser below: "
+            "{selection.flips_shown:,} "
             f"of {selection.flips:,} flips first, then those without an answer, then others by the hash of their ids. "
             "Tables and charts are over all samples."
         )

@@ -58,7 +58,9 @@ def boards(frame: pd.DataFrame, prompts: Sequence[str]) -> Iterator[Board]:
     """Per kind of data, the headline metrics, then the others."""
     for data, part in frame.groupby("data", sort=False):
         for primary in (True, False):
-            rows = part[part["primary"] == primary].to_dict("records")
+            rows: list[Row] = [
+                {str(k): v for k, v in r.items()} for r in part[part["primary"] == primary].to_dict("records")
+            ]
             if rows:
                 shown = [p for p in prompts if any(r["prompt"] == p for r in rows)]
                 yield _board(str(data), primary, rows, shown)

@@ -6,8 +6,8 @@ The page's script reads it as it stands here; `assets/data.js` gives the fields 
 - `runs`: path, prompt hash, source, template, and why its prompts could not be made again
 - `samples`: `[id, gold, fields, pictures, candidates, target]`; `candidates` are `[name, picture]`
 - `rows`: `[setting, sample, marks, answers]`; a mark is `[verdict, value]`, an answer a number or null
-- `answers`: `[prediction, choices, written, error, context, stages, same]`; `choices` are `[name, log-probability,
-  tokens]`, `written` are `[stage, text, finish]`, `context` and `stages` are numbers, null where the prompt is not known
+- `answers`: `[prediction, choices, written, error, context, stages, same]`; `choices` are
+  `[name, log-probability, tokens]`, `written` are `[stage, text, finish]`, `context` and `stages` are numbers, null where the prompt is not known
 - `contexts`: a list of demonstrations, `[id, part]` each; `parts`: lists of segments; `segments`: `[kind, content]`
 - `pictures`: for each reference the number of an image, or why there is none
 """
@@ -135,7 +135,7 @@ class Payload:
         key = (m.task, m.split, m.data_fingerprint, line["id"])
         pictures = [self._image(image) for image in sample.images] if sample else []
         candidates = [[name, self._image(image)] for name, image in sample.candidates.items()] if sample else []
-        shown += [*pictures, *(number for _, number in candidates)]
+        shown += pictures + [self._image(image) for image in sample.candidates.values()] if sample else []
         if key not in self._samples:
             self._samples[key] = len(self._sample_rows)
             fields = [[name, short(value)] for name, value in line["fields"].items() if value is not None]
