@@ -7,7 +7,8 @@ The page's script reads it as it stands here; `assets/data.js` gives the fields 
 - `samples`: `[id, gold, fields, pictures, candidates, target]`; `candidates` are `[name, picture]`
 - `rows`: `[setting, sample, marks, answers]`; a mark is `[verdict, value]`, an answer a number or null
 - `answers`: `[prediction, choices, written, error, context, stages, same]`; `choices` are
-  `[name, log-probability, tokens]`, `written` are `[stage, text, finish]`, `context` and `stages` are numbers, null where the prompt is not known
+  `[name, log-probability, tokens]`, `written` are `[stage, text, finish]`, `context` and `stages` are numbers,
+  null where the prompt is not known
 - `contexts`: a list of demonstrations, `[id, part]` each; `parts`: lists of segments; `segments`: `[kind, content]`
 - `pictures`: for each reference the number of an image, or why there is none
 """
