@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.comparison import compare
+from kosmos_eval.disk import replace_file
 from kosmos_eval.environment import versions
 from kosmos_eval.errors import UsageError
-from kosmos_eval.manifest import replace_file
 from kosmos_eval.report import charts
 from kosmos_eval.report.figures import Forest, boards, forests, panels
 from kosmos_eval.report.page import page
