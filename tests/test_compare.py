@@ -1,0 +1,84 @@
+"""Comparisons of runs: who is paired with whom, who is not and why, and figures that come from the samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from made_up_data import cell, colours, write_colours
+
+import kosmos_eval as ke
+from kosmos_eval.errors import UsageError
+from kosmos_eval.metrics.statistics import mcnemar
+from kosmos_eval.models.fake import FakeModel
+from kosmos_eval.run import run
+from kosmos_eval.store import RunFolder
+from kosmos_eval.task import Task
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    return colours(write_colours(tmp_path_factory.mktemp("colours"), {"train": 6, "test": 24}))
+
+
+def test_prompts_are_paired_sample_by_sample(task: Task, tmp_path: Path) -> None:
+    folders = {p: run(cell(task, p), FakeModel(), tmp_path).folder.path for p in ("standard", "mcot")}
+    values = {p: RunFolder(path).per_sample() for p, path in folders.items()}
+    ids = list(values["standard"])
+    a, b = ([values[p][i]["accuracy"] for i in ids] for p in ("standard", "mcot"))
+    (row,) = ke.compare(tmp_path, by="prompt").to_dict("records")
+    assert (row["baseline"], row["variant"], row["n"], row["excluded"]) == ("standard", "mcot", 24, 0)
+    assert row["difference"] == pytest.approx(100 * (sum(b) - sum(a)) / 24)
+    assert row["only_baseline"] == sum(x > y for x, y in zip(a, b, strict=True))
+    assert row["both_right"] + row["only_baseline"] + row["only_variant"] + row["both_wrong"] == 24
+    assert row["p"] == row["p_holm"] == mcnemar(row["only_baseline"], row["only_variant"])
+    board = ke.leaderboard(tmp_path)
+    shown = board[(board["prompt"] == "mcot") & board["primary"]].iloc[0]
+    assert (shown["vs_standard"], shown["vs_standard_p"]) == (row["difference"], row["p"])
+    (turned,) = ke.compare(tmp_path, by="prompt", baseline="mcot").to_dict("records")
+    assert (turned["difference"], turned["p"]) == (-row["difference"], row["p"])
+
+
+def test_what_differs_in_more_is_not_compared(task: Task, tmp_path: Path) -> None:
+    run(cell(task, "standard"), FakeModel(), tmp_path)
+    run(cell(task, "mcot", limit=8), FakeModel(), tmp_path)
+    frame = ke.compare(tmp_path, by="prompt")
+    assert frame.empty
+    reasons = {u["run"].split(".")[1]: u["reason"] for u in frame.attrs["unpaired"]}
+    assert set(reasons) == {"standard", "mcot"}
+    assert "samples (--limit)" in reasons["mcot"]
+
+
+def test_seeds_are_pooled_by_sample_or_apart(task: Task, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        for prompt in ("standard", "mcot"):
+            run(cell(task, prompt, shots=1, seed=seed), FakeModel(), tmp_path)
+    (pooled,) = ke.compare(tmp_path, by="prompt").to_dict("records")
+    apart = ke.compare(tmp_path, by="prompt", per_seed=True)
+    assert (pooled["seed"], pooled["seeds"], pooled["n"], pooled["test"]) == ("0,1", 2, 24, "sign flips")
+    assert pooled["difference"] == pytest.approx(apart["difference"].mean())
+    assert list(apart["seed"]) == ["0", "1"]
+    board = ke.leaderboard(tmp_path)
+    assert set(board["seed"]) == {"0,1"}
+    assert len(ke.leaderboard(tmp_path, per_seed=True)) == 2 * len(board)
+
+
+def test_a_run_whose_score_is_undefined_is_not_compared(task: Task, tmp_path: Path) -> None:
+    run(cell(task, "standard"), FakeModel(), tmp_path)
+    refused = {sample.id for sample in task.samples[:3]}
+    run(cell(task, "mcot"), FakeModel(refuse=lambda request: request.id in refused), tmp_path)
+    frame = ke.compare(tmp_path, by="prompt")
+    assert frame.empty
+    (unpaired,) = frame.attrs["unpaired"]
+    assert "accuracy is undefined" in unpaired["reason"]
+    assert "does not fit" in unpaired["reason"]
+
+
+def test_mistaken_arguments(task: Task, tmp_path: Path) -> None:
+    run(cell(task, "mcot"), FakeModel(), tmp_path)
+    with pytest.raises(UsageError, match="--by 'promt'.*prompt"):
+        ke.compare(tmp_path, by="promt")
+    with pytest.raises(UsageError, match="name the --baseline: mcot"):
+        ke.compare(tmp_path, by="prompt")
+    with pytest.raises(UsageError, match="--baseline 'oracle'"):
+        ke.compare(tmp_path, by="prompt", baseline="oracle")
