@@ -76,7 +76,7 @@ def test_a_run_whose_score_is_undefined_is_not_compared(task: Task, tmp_path: Pa
 
 def test_mistaken_arguments(task: Task, tmp_path: Path) -> None:
     run(cell(task, "mcot"), FakeModel(), tmp_path)
-    with pytest.raises(UsageError, match="--by 'promt'.*prompt"):
+    with pytest.raises(UsageError, match=r"--by 'promt'.*prompt"):
         ke.compare(tmp_path, by="promt")
     with pytest.raises(UsageError, match="name the --baseline: mcot"):
         ke.compare(tmp_path, by="prompt")
