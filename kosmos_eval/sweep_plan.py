@@ -45,6 +45,8 @@ class Planner:
             known = all_tasks(self.tasks_dir)
         if self.file.tasks == ["all"]:
             names = [name for name in sorted(all_tasks()) if self._has_data(name)]
+            if not names:
+                raise self.source.error(("data",), "no task has data there; `all` looks for a folder per task in it")
         else:
             names = list(dict.fromkeys(self.file.tasks))
         for place, name in enumerate(self.file.tasks):
@@ -61,8 +63,10 @@ class Planner:
         return planned
 
     def _has_data(self, name: str) -> bool:
-        with self._at("data"):
-            return all((Path(data) / name).is_dir() or data == "mini" for data in self.file.axes(name).data)
+        from kosmos_eval.data.mini import MINI_TASKS
+
+        axes = self.file.axes(name)
+        return all(name in MINI_TASKS if data == "mini" else (Path(data) / name).is_dir() for data in axes.data)
 
     def _cells(self, name: str) -> Iterator[Cell]:
         axes = self.file.axes(name)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 import kosmos_eval as ke
 from kosmos_eval.cli import app
+from kosmos_eval.data.mini import MINI_TASKS
 from kosmos_eval.errors import UsageError
 from kosmos_eval.models.fake import FakeModel
 from kosmos_eval.sweep_file import read_sweep
@@ -105,6 +106,16 @@ def test_mistakes_are_named(file: Path, text: str, words: tuple[str, ...]) -> No
     for word in ("sweep.yaml", *words):
         assert word in line
     assert not (file.parent / "out").exists()
+
+
+def test_all_tasks_are_those_that_have_data(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text("{tasks: all, limit: 1}")
+    (part,) = Planner(*read_sweep(path)).plan()
+    assert sorted(cell.task.name for cell in part.cells) == sorted(MINI_TASKS)
+    path.write_text(f"{{tasks: all, data: {tmp_path}}}")
+    with pytest.raises(UsageError, match="no task has data there"):
+        Planner(*read_sweep(path)).plan()
 
 
 def test_a_missing_file_and_an_empty_one(tmp_path: Path) -> None:
