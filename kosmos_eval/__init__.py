@@ -34,6 +34,7 @@ _HOMES = {
     "kosmos_eval.api": "evaluate load_task sweep",
     "kosmos_eval.tables": "leaderboard",
     "kosmos_eval.comparison": "compare",
+    "kosmos_eval.rescoring": "rescore",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()} | {
     "image_ref": "kosmos_eval.data.images",
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from kosmos_eval.models import load_model
     from kosmos_eval.prompt import Image, Prompt, Segment, Tag, Text, Tokens
     from kosmos_eval.request import Choice, Generate, Request, Response, Stage
+    from kosmos_eval.rescoring import rescore
     from kosmos_eval.tables import leaderboard
     from kosmos_eval.task import Sample, Task
 

@@ -15,9 +15,9 @@ from kosmos_eval.disk import discreet
 from kosmos_eval.environment import git_state, versions
 from kosmos_eval.errors import DataError
 from kosmos_eval.manifest import Manifest, Session
-from kosmos_eval.metrics.base import Metric
+from kosmos_eval.metrics.base import counts_over_split
 from kosmos_eval.models.base import Model
-from kosmos_eval.outcome import outcome
+from kosmos_eval.outcome import keep_scores, scorer
 from kosmos_eval.plan import rationale_requests
 from kosmos_eval.prompt import digest
 from kosmos_eval.record import Record
@@ -187,7 +187,7 @@ class Job:
     def _up_to_date(self) -> bool:
         """Whether the folder's scores are of these very responses, by these metrics, and made by this version."""
         scores = self.folder.scores()
-        if self.asked or scores is None or not _scorer(self.cell).items() <= scores.items():
+        if self.asked or scores is None or not scorer(self.cell.task.metrics).items() <= scores.items():
             return False
         return self.manifest.status == "finished" and self.manifest == self.before
 
@@ -199,11 +199,9 @@ class Job:
              "group": s.group, "label": s.label, "fields": dict(s.fields), "images": [image.name for image in s.images]}
             for i, s in enumerate(cell.samples)
         )  # fmt: skip
-        if any(_counts_over_split(metric) for metric in cell.task.metrics):
+        if any(map(counts_over_split, cell.task.metrics)):
             self.folder.write_references(reference_corpus(cell.task.samples))
-        found = outcome(self.folder, cell.task.metrics)
-        scores = {**found.to_json(), **_scorer(cell)}
-        self.folder.write_scores(scores, ({"id": i, "values": v} for i, v in found.each_sample()))
+        found = keep_scores(self.folder, cell.task.metrics)
         self.manifest = self.manifest.model_copy(update={"status": "finished", "counts": found.counts})
         self.manifest.write(self.folder.path)
 
@@ -247,16 +245,6 @@ def _with_kept(new: Manifest, old: Manifest) -> Manifest:
     if old.status == "finished":
         kept |= {"status": old.status, "counts": old.counts}
     return new.model_copy(update=kept)
-
-
-def _scorer(cell: Cell) -> dict[str, Any]:
-    """What turns responses into scores: another version, or metrics that were edited, score them again."""
-    metrics = [re.sub(r" at 0x[0-9a-fA-F]+", "", repr(metric)) for metric in cell.task.metrics]
-    return {"made_by": versions().get("kosmos-eval"), "metrics": metrics}
-
-
-def _counts_over_split(metric: Metric) -> bool:
-    return type(metric).with_corpus is not Metric.with_corpus
 
 
 def _plain(info: Mapping[str, Any]) -> dict[str, Any]:

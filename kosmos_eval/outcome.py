@@ -1,4 +1,4 @@
-"""What a run's stored responses are worth. Pure: it reads the run's folder and knows no model and no data."""
+"""What a run's stored responses are worth: a function of the run's folder, which knows no model and no data."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from kosmos_eval.environment import versions
 from kosmos_eval.manifest import Counts
-from kosmos_eval.metrics.base import Metric, Prediction, Score, compute_all, per_sample_all
+from kosmos_eval.metrics.base import Metric, Prediction, Score, compute_all, declaration, per_sample_all
 from kosmos_eval.record import Record
 from kosmos_eval.responses import Index
 from kosmos_eval.spool import spooled
@@ -101,6 +102,19 @@ def outcome(folder: RunFolder, metrics: Sequence[Metric]) -> Outcome:
     counts = Counts(samples=tally.samples, answered=len(predictions), failed=len(tally.errors), unfit=tally.unfit)
     cut_off = {name: tally.cut[name] / tally.texts[name] for name in sorted(tally.texts)}
     return Outcome(tuple(scores), counts, cut_off, tally.errors, told, predictions)
+
+
+def keep_scores(folder: RunFolder, metrics: Sequence[Metric]) -> Outcome:
+    """Scores a run and keeps its scores in its folder, with what made them."""
+    found = outcome(folder, metrics)
+    scores = {**found.to_json(), **scorer(metrics)}
+    folder.write_scores(scores, ({"id": i, "values": v} for i, v in found.each_sample()))
+    return found
+
+
+def scorer(metrics: Sequence[Metric]) -> dict[str, Any]:
+    """What turns responses into scores: another version, or metrics that were edited, score them again."""
+    return {"made_by": versions().get("kosmos-eval"), "metrics": [declaration(metric) for metric in metrics]}
 
 
 def _predictions(folder: RunFolder, index: Index, tally: _Tally) -> Iterator[Prediction]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 
 from kosmos_eval.errors import KosmosEvalError, UsageError, nearest
 from kosmos_eval.task import Task
@@ -52,7 +53,14 @@ def builtin_root() -> Path:
 
 
 def import_file(path: Path) -> list[type[Task]]:
-    """The Task subclasses that one file defines. The file is run by path, never as a top-level package.
+    """The Task subclasses that one file defines. Raises UsageError where it does not import."""
+    module = run_file(path)
+    classes = [v for v in vars(module).values() if inspect.isclass(v) and v.__module__ == module.__name__]
+    return [c for c in classes if issubclass(c, Task) and hasattr(c, "name")]
+
+
+def run_file(path: Path) -> ModuleType:
+    """Runs a file of tasks or metrics, by path, never as a top-level package.
 
     Raises UsageError where it does not import.
     """
@@ -67,9 +75,8 @@ def import_file(path: Path) -> list[type[Task]]:
     except KosmosEvalError:
         raise
     except (Exception, SystemExit) as error:
-        raise UsageError(f"{path}: the task file does not import ({_reason(error)})") from error
-    classes = [v for v in vars(module).values() if inspect.isclass(v) and v.__module__ == module_name]
-    return [c for c in classes if issubclass(c, Task) and hasattr(c, "name")]
+        raise UsageError(f"{path}: the file does not import ({_reason(error)})") from error
+    return module
 
 
 def task_files(folder: Path) -> list[Path]:

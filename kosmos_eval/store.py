@@ -6,6 +6,7 @@
 - `responses.jsonl`  one line per response, appended
 - `rationales.jsonl` the model's own rationales for demonstrations, likewise
 - `scores.json`, `per_sample.jsonl`  computed from the above, at any time again
+- `scores_history.jsonl`  what `scores.json` said before
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ __all__ = ["RATIONALES", "RESPONSES", "Appender", "Index", "Key", "RunBusyError"
 RESPONSES, RATIONALES = "responses.jsonl", "rationales.jsonl"
 SAMPLES, REFERENCES = "samples.jsonl", "references.json"
 SCORES, PER_SAMPLE = "scores.json", "per_sample.jsonl"
+HISTORY = "scores_history.jsonl"
 
+_REPLACED = ("scores", "metrics", "made_by")
+"""Of `scores.json`, what is not lost when it says something else."""
 _FIGURE = frozenset(("metric", "value", "n", "reason", "primary", "stderr"))
 
 
@@ -95,6 +99,12 @@ class RunFolder:
         return found
 
     def write_scores(self, scores: Mapping[str, Any], per_sample: Iterable[Mapping[str, Any]]) -> None:
+        """Replaces the scores; what they replace is kept in the history, unless it is the same. Call it locked."""
+        old = self.scores()
+        if old is not None and any(old.get(name) != scores.get(name) for name in _REPLACED):
+            path = self.path / HISTORY
+            before = path.read_text(encoding="utf-8") if path.is_file() else ""
+            replace_file(path, before + json.dumps(old, ensure_ascii=False, allow_nan=False) + "\n")
         lines = (json.dumps(row, ensure_ascii=True, allow_nan=False) + "\n" for row in per_sample)
         replace_file(self.path / PER_SAMPLE, lines)
         write_json(self.path / SCORES, scores)

@@ -15,6 +15,7 @@ from kosmos_eval.cli.data import app as data_app
 from kosmos_eval.cli.lm_eval import FORWARDED, lm_eval
 from kosmos_eval.cli.plugin import app as plugin_app
 from kosmos_eval.cli.report import report
+from kosmos_eval.cli.rescore import rescore
 from kosmos_eval.cli.run import run
 from kosmos_eval.cli.score import score
 from kosmos_eval.cli.sweep import sweep
@@ -33,6 +34,7 @@ app.command()(preview)
 app.command()(run)
 app.command()(sweep)
 app.command()(score)
+app.command()(rescore)
 app.command()(leaderboard)
 app.command()(compare)
 app.command()(bench)

@@ -88,6 +88,11 @@ def declaration(metric: Metric) -> str:
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(metric))
 
 
+def counts_over_split(metric: Metric) -> bool:
+    """Whether it wants to be told the references of the whole split (`Metric.with_corpus`)."""
+    return type(metric).with_corpus is not Metric.with_corpus
+
+
 def per_sample_all(metrics: Iterable[Metric], predictions: Sequence[Prediction]) -> list[dict[str, float]]:
     """Per prediction, the values of all metrics together."""
     merged: list[dict[str, float]] = [{} for _ in predictions]
