@@ -28,6 +28,7 @@ _HOMES = {
     "kosmos_eval.data.files": "Record by_id read_jsonl read_lines read_list read_object",
     "kosmos_eval.data.rationales": "rationale_field read_rationales",
     "kosmos_eval.data.readers.captions": "CaptionTask Captioned read_coco read_split_list read_token_file",
+    "kosmos_eval.data.readers.language": "LanguageTask",
     "kosmos_eval.data.readers.raven": "PuzzleTask",
     "kosmos_eval.data.readers.vqa": "VqaTask",
     "kosmos_eval.models": "load_model",
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from kosmos_eval.data.images import ref as image_ref
     from kosmos_eval.data.rationales import rationale_field, read_rationales
     from kosmos_eval.data.readers.captions import Captioned, CaptionTask, read_coco, read_split_list, read_token_file
+    from kosmos_eval.data.readers.language import LanguageTask
     from kosmos_eval.data.readers.raven import PuzzleTask
     from kosmos_eval.data.readers.vqa import VqaTask
     from kosmos_eval.errors import (

@@ -103,6 +103,8 @@ def _act(spec: StageSpec, sample: Sample, asking: Asking, variables: Mapping[str
                 for name, image in sample.candidates.items()
             )
         )
+    if sample.choices:
+        return Score(sample.choices)
     if not asking.answers:
         raise PromptError(f"{where}: scores answers, but task {asking.task!r} lists none")
     return Score(tuple(Choice(answer, answer) for answer in asking.answers))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from kosmos_eval.errors import DataError, UsageError, nearest
 from kosmos_eval.prompt import Image
+from kosmos_eval.request import Choice
 from kosmos_eval.spool import spooled
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class Sample:
 
     `fields` are the variables its prompts may use; `answer` is what a demonstration shows, with its leading space;
     `target` is what metrics compare with; `label` stratifies `--limit` and `--demos balanced`; `group` splits a metric
-    (VQA's answer type); `candidates` are images to choose from, by name.
+    (VQA's answer type); `candidates` are images to choose from, by name; `choices` are answers of the sample's own,
+    which `score: answers` weighs instead of the task's.
     """
 
     id: str
@@ -39,6 +41,7 @@ class Sample:
     label: str | None = None
     group: str | None = None
     candidates: Mapping[str, Image] = field(default_factory=dict)
+    choices: tuple[Choice, ...] = ()
 
 
 class Task(ABC):
@@ -143,7 +146,10 @@ def require_targets(task: Task, samples: Sequence[Sample], split: str) -> Sequen
 
 
 def data_fingerprint(samples: Iterable[Sample]) -> str:
-    """A hash of what was read: ids, targets, fields and image names, in any order; no pixels."""
+    """A hash of what was read: ids, targets, fields and image names, in any order; no pixels.
+
+    A sample's own choices are made from its fields, and are not hashed again.
+    """
     each = sorted(hashlib.blake2b(_plain_json(s).encode(), digest_size=16).digest() for s in samples)
     return hashlib.blake2b(b"".join(each), digest_size=8).hexdigest()
 

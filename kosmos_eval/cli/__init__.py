@@ -12,6 +12,7 @@ from kosmos_eval.cli.benchmarks import preview, tasks
 from kosmos_eval.cli.board import leaderboard
 from kosmos_eval.cli.compare import compare
 from kosmos_eval.cli.data import app as data_app
+from kosmos_eval.cli.language import language
 from kosmos_eval.cli.lm_eval import FORWARDED, lm_eval
 from kosmos_eval.cli.plugin import app as plugin_app
 from kosmos_eval.cli.report import report
@@ -38,6 +39,7 @@ app.command()(rescore)
 app.command()(leaderboard)
 app.command()(compare)
 app.command()(bench)
+app.command()(language)
 app.command("lm-eval", context_settings=FORWARDED, add_help_option=False)(lm_eval)
 app.command()(report)
 app.add_typer(data_app, name="data", help="Check, make and render benchmark data.")

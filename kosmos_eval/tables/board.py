@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import UsageError
 from kosmos_eval.tables.figures import figure
+from kosmos_eval.tables.language import averages
 from kosmos_eval.tables.origin import data_source, samples_per_second, versions_of
 from kosmos_eval.tables.runs import FinishedRun, finished_runs
 
@@ -40,7 +41,8 @@ Runs = tuple[FinishedRun, ...]
 
 
 def leaderboard(folder: str | Path, per_seed: bool = False, with_published: bool = False) -> pd.DataFrame:
-    """One row per (model, task, prompt, shots, demos, split, data, metric) of the finished runs below a folder.
+    """One row per (model, task, prompt, shots, demos, split, data, metric) of the finished runs below a folder, and one
+    for the average of the language tasks.
 
     Seeds are aggregated (`seed` then lists them, `seed_sd` is the spread of their scores) unless `per_seed`. Scores are
     on the papers' scale (times 100), `low` to `high` is the 95 % interval; an undefined one is empty, with its reason.
@@ -56,6 +58,7 @@ def leaderboard(folder: str | Path, per_seed: bool = False, with_published: bool
     against = _against_standard([run for group in groups for run in group], per_seed)
     rows = [row for group in groups for row in _rows(group, names[group], against)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    frame = pd.DataFrame([*rows, *averages(frame)], columns=list(COLUMNS))
     frame = frame.astype({**dict.fromkeys(_NUMBERS, "float64"), "primary": "bool"})
     frame = _sorted(frame)
     if with_published:
