@@ -146,7 +146,7 @@ def test_the_command_runs_what_is_there(data: Path, tmp_path: Path) -> None:
     result = invoke("language", "--data", data, "--shots", "0,1", "--model", "fake", "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert "winograd standard 1-shot" in result.output
-    assert result.stdout.count("language_average (2 of 8)  accuracy") == 2
+    assert "language_average (2 of 8)" in result.stdout
 
 
 def test_the_command_says_which_files_it_wants(tmp_path: Path) -> None:

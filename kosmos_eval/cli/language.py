@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from kosmos_eval.cli.board import render
-from kosmos_eval.cli.common import Demos, Limit, console, reporting
+from kosmos_eval.cli.common import Demos, Limit, reporting
 from kosmos_eval.cli.run import run
+from kosmos_eval.cli.tables import show
 from kosmos_eval.errors import UsageError
 
 
@@ -59,11 +59,11 @@ def _there(data: Path) -> list[str]:
 
 
 def _print(out: Path, tasks: list[str]) -> None:
+    """The suite's rows of the leaderboard, with the papers' beside them."""
     from kosmos_eval.tables import leaderboard
+    from kosmos_eval.tables.board_parts import board_parts
     from kosmos_eval.tables.language import AVERAGE
 
-    frame = leaderboard(out)
-    frame = frame[(frame["task"].isin(tasks) | frame["task"].str.startswith(AVERAGE)) & frame["primary"]]
-    screen = console()
-    for part in render(frame):
-        screen.print(part)
+    frame = leaderboard(out, with_published=True)
+    own = frame["task"].isin(tasks) | frame["task"].str.startswith(AVERAGE)
+    show(board_parts(frame[own & frame["primary"]]))
