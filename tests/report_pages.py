@@ -13,6 +13,7 @@ from made_up_data import TASKS_DIR, colours, write_colours
 
 from kosmos_eval.api import evaluate, load_task
 from kosmos_eval.models.fake import FakeModel
+from kosmos_eval.report.page import embedded
 
 HOSTILE = (
     "</script><script>window.pwned = 1</script>",
@@ -58,18 +59,25 @@ def write_hostile_runs(folder: Path) -> Path:
     return folder / "out <i>"
 
 
-def write_many_runs(folder: Path, samples: int) -> Path:
-    """Both prompts on so many squares without pictures of their own."""
-    data = folder / "data"
-    write_colours(data, {"train": 4})
-    rows = [
-        {"id": f"s{k}", "image": "train0.png", "question": f"Which colour, {k}?", "colour": ("red", "blue")[k % 2]}
-        for k in range(samples)
-    ]
-    (data / "test.json").write_text(json.dumps(rows))
-    for prompt in ("standard", "mcot"):
-        evaluate(FakeModel(), colours(data), prompt, prompts=TASKS_DIR, out=folder / "out")
-    return folder / "out"
+def write_many(page: Path, samples: int, picture_bytes: int) -> Path:
+    """The page again, with so many samples like its own, each with its own id and question, and more pictures."""
+    text = page.read_text(encoding="utf-8")
+    payload, images = Page(page).json("payload"), Page(page).json("images")
+    few, rows, answers = (payload[name] for name in ("samples", "rows", "answers"))
+    grown = {**payload, "samples": [], "rows": [], "answers": []}
+    for k in range(samples):
+        setting, sample, marks, own = rows[k % len(rows)]
+        _, gold, fields, *rest = few[sample]
+        fields = [["question", f"Which colour, {k}?"], *(f for f in fields if f[0] != "question")]
+        grown["samples"].append([f"s{k}", gold, fields, *rest])
+        grown["rows"].append([setting, k, marks, [len(grown["answers"]) + n for n in range(len(own))]])
+        grown["answers"] += [answers[a] for a in own]
+    heavy = images * (1 + picture_bytes // sum(len(uri) for uri, *_ in images))
+    for before, after in ((payload, grown), (images, heavy)):
+        text = text.replace(embedded(before), embedded(after))
+    out = page.with_name("many.html")
+    out.write_text(text, encoding="utf-8")
+    return out
 
 
 class Page(HTMLParser):

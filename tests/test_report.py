@@ -183,6 +183,7 @@ def test_what_is_left_out_is_said(runs: Path, tmp_path: Path) -> None:
     assert (made.samples, made.left_out) == (5, 29)
     page = Page(made.path)
     assert any("5 of 34 samples are in the browser" in text for text in page.shown)
+    assert not any("{" in text for text in page.shown)
     assert len(page.json("payload")["rows"]) == 5
 
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 from made_up_data import TASKS_DIR
-from report_pages import HOSTILE, Page, write_hostile_runs, write_many_runs, write_runs
+from report_pages import HOSTILE, Page, write_hostile_runs, write_many, write_runs
 
 from kosmos_eval.report import write_report
+from kosmos_eval.report.build import PICTURE_BYTES
 
 pytestmark = pytest.mark.browser
 webdriver = pytest.importorskip(
@@ -33,6 +34,8 @@ QUIET = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1300,900",
 )  # fmt: skip
 MANY = 20_000
+OPENS_WITHIN = 2.0
+"""Seconds of the page's processor time, which others on the machine do not lengthen."""
 
 
 class Browser:
@@ -50,7 +53,8 @@ class Browser:
     def send(self, command: str, **arguments: Any) -> Any:
         return self.driver.execute_cdp_cmd(command, arguments)
 
-    def open(self, path: Path, fragment: str = "") -> None:
+    def open(self, path: Path, fragment: str = "#samples") -> None:
+        """Opens a page where its fragment says; without one only what is near the top is filled."""
         self.driver.get("about:blank")
         self.complaints()
         self.requests()
@@ -67,6 +71,9 @@ class Browser:
 
     def __call__(self, script: str) -> Any:
         return self.driver.execute_script(f"return {script}")
+
+    def figures(self) -> dict[str, float]:
+        return {figure["name"]: figure["value"] for figure in self.send("Performance.getMetrics")["metrics"]}
 
     def texts(self, selector: str) -> list[str]:
         return self(f"[...document.querySelectorAll({json.dumps(selector)})].map((node) => node.textContent)")
@@ -98,14 +105,49 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(write_many_runs(tmp_path_factory.mktemp("many"), MANY), tasks_dir=TASKS_DIR).path
+def many(path: Path) -> Path:
+    return write_many(path, MANY, PICTURE_BYTES)
+
+
+def test_opens_at_once_however_much_it_holds(many: Path, tmp_path: Path) -> None:
+    """A fresh browser, opened by a page of the same kind first, so that both pages share a process and its clock."""
+    assert many.stat().st_size > PICTURE_BYTES
+    (tmp_path / "blank.html").write_text("<!doctype html>")
+    fresh = Browser(tmp_path / "profile")
+    try:
+        fresh.driver.get((tmp_path / "blank.html").as_uri())
+        fresh.send("Performance.enable", timeDomain="threadTicks")
+        before = fresh.figures()
+        fresh.driver.get(many.as_uri())
+        after = fresh.figures()
+    finally:
+        fresh.driver.quit()
+    spent = after["TaskDuration"] - before["TaskDuration"]
+    assert after["Nodes"] > 1000, "the figures are of another page"
+    assert 0 < spent < OPENS_WITHIN, spent
+
+
+def test_sections_are_filled_when_they_come_near(browser: Browser, many: Path) -> None:
+    filled = '[...document.querySelectorAll("#puzzles img, #memes img, #rows .row, #detail-body *")].length'
+    browser.send("Emulation.setDeviceMetricsOverride", width=1300, height=300, deviceScaleFactor=1, mobile=False)
+    browser.open(many, "")
+    assert browser(filled) == 0
+    browser('document.getElementById("samples").scrollIntoView()')
+    browser.wait(lambda: browser(filled) > 100)
+    browser.open(many, "")
+    browser.press("5")
+    assert browser(filled) > 100
+    assert abs(browser('document.getElementById("memes").getBoundingClientRect().top')) < 100
+    browser.send("Emulation.clearDeviceMetricsOverride")
+    browser.open(many, "")
+    browser.send("Page.printToPDF")
+    assert browser('document.querySelectorAll("#memes img").length') > 0
 
 
 def test_opens_without_a_complaint_or_a_request(browser: Browser, path: Path) -> None:
     browser.open(path)
     assert browser.complaints() == []
-    assert {url for url in browser.requests() if not url.startswith("data:")} == {path.as_uri()}
+    assert {url.partition("#")[0] for url in browser.requests() if not url.startswith("data:")} == {path.as_uri()}
     assert browser('document.querySelectorAll("#rows .row").length') > 5
     assert browser("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
 
@@ -171,7 +213,7 @@ def test_a_sample_shows_its_demonstrations_answers_and_rationale(browser: Browse
 
 
 def test_the_keyboard_goes_everywhere(browser: Browser, path: Path) -> None:
-    browser.open(path)
+    browser.open(path, "")
     browser.press("j", "j", "k", "j")
     assert browser.texts("#position")[0].startswith("3 of ")
     browser.press("/")

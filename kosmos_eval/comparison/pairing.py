@@ -77,10 +77,13 @@ def pair(
 
 
 def _names(runs: Iterable[FinishedRun], by: str) -> list[str]:
-    """What each run is called in this comparison; two wordings or two weights of one name are told apart."""
-    parts = [(run.manifest.task, *_value(run, by)) for run in runs]
-    kinds = Counter((task, name) for task, name, _ in set(parts))  # each task has a wording of its own
-    return [f"{name}@{mark[:8]}" if kinds[task, name] > 1 else name for task, name, mark in parts]
+    """What each run is called in this comparison; two wordings or two weights of one name are told apart.
+
+    Wordings are counted within a task, since each task has its own; weights over all tasks.
+    """
+    parts = [(run.manifest.task if by == "prompt" else "", *_value(run, by)) for run in runs]
+    kinds = Counter((among, name) for among, name, _ in set(parts))
+    return [f"{name}@{mark[:8]}" if kinds[among, name] > 1 else name for among, name, mark in parts]
 
 
 def _value(run: FinishedRun, by: str) -> tuple[str, str]:

@@ -185,8 +185,8 @@ def _notes(board: pd.DataFrame, selection: Selection, gathered: Payload, picture
     if selection.left_out:
         yield (
             f"{len(selection.rows):,} of {selection.total:,} samples are in the browser below: "
-            "{selection.flips_shown:,} "
-            f"of {selection.flips:,} flips first, then those without an answer, then others by the hash of their ids. "
+            f"{selection.flips_shown:,} of {selection.flips:,} flips first, then those "
+            "without an answer, then others by the hash of their ids. "
             "Tables and charts are over all samples."
         )
     if gathered.differing:

@@ -1,8 +1,15 @@
-// The payload, with names for its places.
+// The payload, with names for its places. It is read when the first section that shows any of it comes near.
 
-const payload = JSON.parse(byId("payload").textContent);
-const images = JSON.parse(byId("images").textContent);
-const prompts = payload.prompts;
+let payload = null;
+let images = null;
+let prompts = [];
+
+function readPayload() {
+  if (payload !== null) return;
+  payload = JSON.parse(byId("payload").textContent);
+  images = JSON.parse(byId("images").textContent);
+  prompts = payload.prompts;
+}
 
 const row = (r) => {
   const [setting, sample, marks, answers] = payload.rows[r];

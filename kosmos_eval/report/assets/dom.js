@@ -24,6 +24,32 @@ function badge(label) {
   return h("span", { class: `badge badge-${label === "mini" ? "mini" : "data"}` }, label);
 }
 
+// --- sections that are filled when they come near the screen: the page opens at once, however much it holds ---
+
+const unfilled = new Map();
+const nearby = new IntersectionObserver(
+  (entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => fill(entry.target)),
+  { rootMargin: "100% 0px" },
+);
+
+function whenNear(section, filler) {
+  if (!section) return;
+  unfilled.set(section, filler);
+  nearby.observe(section);
+}
+
+function fill(section) {
+  const filler = unfilled.get(section);
+  if (!filler) return;
+  unfilled.delete(section);
+  nearby.unobserve(section);
+  readPayload();
+  filler();
+}
+
+// For whoever jumps or prints: a section filled later would push away what was jumped to.
+const fillAll = () => [...unfilled.keys()].forEach(fill);
+
 // --- what is shown only to whoever asks ---
 
 const revealed = new Set();

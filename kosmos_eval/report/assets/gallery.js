@@ -60,9 +60,7 @@ function gathered(wanted) {
   return chosen.sort((a, b) => flips(b) - flips(a) || a - b);
 }
 
-function gallery(id, wanted, body) {
-  const section = byId(id);
-  if (!section) return;
+function gallery(section, wanted, body) {
   const rows = gathered(wanted);
   const grid = section.querySelector(".cards");
   const card = (r) => {

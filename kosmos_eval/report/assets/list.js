@@ -4,7 +4,7 @@ const ROW = 56;
 const MARGIN = 8;
 
 const list = {
-  found: payload.rows.map((_, r) => r),
+  found: [],
   place: -1,
   drawn: "",
 

@@ -79,10 +79,11 @@ document.addEventListener("keydown", (event) => {
   const action = KEYS[event.key] || (/^[1-9]$/.test(event.key) ? () => jump(Number(event.key)) : null);
   if (!action) return;
   event.preventDefault();
+  fillAll();
   action();
 });
 
-function start() {
+function samples() {
   filterBar();
   let waiting = 0;
   byId("search").addEventListener("input", () => {
@@ -91,12 +92,23 @@ function start() {
   });
   byId("rows").addEventListener("scroll", () => list.draw(false), { passive: true });
   new ResizeObserver(() => list.draw(false)).observe(byId("rows"));
-  const actions = { theme: turnTheme, "help-open": KEYS["?"], "help-close": () => byId("help").close(),
-    reset: resetFilters, close, next: () => step(1), previous: () => step(-1) };
-  for (const [id, action] of Object.entries(actions)) byId(id).addEventListener("click", action);
-  gallery("puzzles", ({ sample }) => sampleOf(sample).candidates.length > 0, puzzle);
-  gallery("memes", ({ setting }) => setting.sensitive, meme);
+  onClick({ reset: resetFilters, close, next: () => step(1), previous: () => step(-1) });
   refilter();
+}
+
+function onClick(actions) {
+  for (const [id, action] of Object.entries(actions)) byId(id).addEventListener("click", action);
+}
+
+function start() {
+  const [puzzles, memes] = [byId("puzzles"), byId("memes")];
+  whenNear(puzzles, () => gallery(puzzles, ({ sample }) => sampleOf(sample).candidates.length > 0, puzzle));
+  whenNear(memes, () => gallery(memes, ({ setting }) => setting.sensitive, meme));
+  whenNear(byId("samples"), samples);
+  onClick({ theme: turnTheme, "help-open": KEYS["?"], "help-close": () => byId("help").close() });
+  document.querySelector("nav").addEventListener("click", fillAll);
+  addEventListener("beforeprint", fillAll);
+  if (location.hash) fillAll();
   const asked = /^#sample-(\d+)$/.exec(location.hash);
   if (asked && Number(asked[1]) < payload.rows.length) open(Number(asked[1]));
 }

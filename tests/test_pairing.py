@@ -1,0 +1,56 @@
+"""Which runs are compared: what each is called, and that every task finds its baseline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from builders import hateful_memes
+from made_up_data import TASKS_DIR, colours, write_colours
+
+from kosmos_eval.api import evaluate, load_task
+from kosmos_eval.comparison import compare
+from kosmos_eval.models.fake import FakeModel
+from kosmos_eval.task import Task
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> tuple[Task, Task]:
+    squares = colours(write_colours(tmp_path / "colours", {"train": 2, "test": 4}))
+    return squares, load_task("hateful_memes", data=hateful_memes(tmp_path / "memes"))
+
+
+def test_wordings_are_counted_within_a_task(tasks: tuple[Task, Task], tmp_path: Path) -> None:
+    squares, memes = tasks
+    out = tmp_path / "out"
+    for prompt in ("standard", "mcot"):
+        evaluate(FakeModel(), squares, prompt, prompts=TASKS_DIR, out=out)
+        evaluate(FakeModel(), memes, prompt, out=out)
+    frame = compare(out, "prompt")
+    assert set(zip(frame["task"], frame["baseline"], frame["variant"], strict=True)) == {
+        ("colours", "standard", "mcot"),
+        ("hateful_memes", "standard", "mcot"),
+    }
+    other = tmp_path / "other"
+    other.mkdir()
+    wording = (TASKS_DIR / "colours.yaml").read_text()
+    (other / "colours.yaml").write_text(wording.replace("Look:", "Look well:"))
+    evaluate(FakeModel(), squares, "mcot", prompts=other, out=out / "other")
+    frame = compare(out, "prompt")
+    named = {task: set(rows["variant"]) for task, rows in frame.groupby("task")}
+    assert named["hateful_memes"] == {"mcot"}
+    assert len(named["colours"]) == 2
+    assert all(name.startswith("mcot@") for name in named["colours"])
+
+
+def test_weights_have_one_name_in_all_tasks(tasks: tuple[Task, Task], tmp_path: Path) -> None:
+    squares, memes = tasks
+    for fingerprint in ("aaaa", "bbbb"):
+        evaluate(FakeModel(fingerprint=fingerprint), squares, prompts=TASKS_DIR, out=tmp_path / "out")
+    for name, fingerprint in (("fake", "aaaa"), ("other", "cccc")):
+        evaluate(FakeModel(name=name, fingerprint=fingerprint), memes, out=tmp_path / "out")
+    frame = compare(tmp_path / "out", "model")
+    assert set(zip(frame["task"], frame["baseline"], frame["variant"], strict=True)) == {
+        ("colours", "fake@aaaa", "fake@bbbb"),
+        ("hateful_memes", "fake@aaaa", "other"),
+    }
