@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import PIL.Image
 
 from kosmos_eval.api import load_task
 from kosmos_eval.cell import Cell
+from kosmos_eval.models.fake import FakeModel
 from kosmos_eval.plugins import prompt_file
+from kosmos_eval.run import run_path
+from kosmos_eval.store import RunFolder
 from kosmos_eval.task import Task
 
 TASKS_DIR = Path(__file__).parent / "made_up"
@@ -52,3 +58,13 @@ def cell(
     """A cell of the made-up task."""
     templates = prompt_file("colours", prompts, TASKS_DIR)
     return Cell.of(task, templates, prompt, shots=shots, demos=demos, seed=seed, limit=limit)
+
+
+def kept(cells: Iterable[Cell], out: Path) -> list[Any]:
+    """All that the runs say, without the clock and the number of the unit."""
+    found = []
+    for one in cells:
+        folder = RunFolder(run_path(out, one, FakeModel()))
+        records = {key: replace(record, seconds=0.0, unit=0) for key, record in folder.records().items()}
+        found.append((records, folder.scores(), folder.per_sample(), folder.samples(), folder.manifest().counts))
+    return found

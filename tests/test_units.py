@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_up_data import TASKS_DIR, cell, colours, write_colours
+from made_up_data import TASKS_DIR, cell, colours, kept, write_colours
 
 import kosmos_eval.work as work_module
 from kosmos_eval.cell import Cell
@@ -81,16 +81,6 @@ class Scattered(InProcess):
                 yield answer
             else:
                 under_way.remove(answers)
-
-
-def kept(cells: Iterable[Cell], out: Path) -> list[Any]:
-    """All that the runs say, without the clock and the number of the unit."""
-    found = []
-    for one in cells:
-        folder = RunFolder(run_path(out, one, FakeModel()))
-        records = {key: replace(record, seconds=0.0, unit=0) for key, record in folder.records().items()}
-        found.append((records, folder.scores(), folder.per_sample(), folder.samples(), folder.manifest().counts))
-    return found
 
 
 def finish(cells: list[Cell], out: Path, model: FakeModel | None = None) -> list[Done]:
