@@ -6,6 +6,7 @@ import errno
 import getpass
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -89,19 +90,19 @@ def sync_folder(folder: Path) -> None:
 
 def discreet(path: Path) -> str:
     """An absolute path without the user's home or name in it, for what may be shown to others."""
-    text = hide_home(str(path.resolve()))
-    with suppress(OSError, KeyError):  # no name for this user id
-        name = getpass.getuser()
-        text = "/".join(
-            "$USER" if part == name and os.environ.get("USER") == name else part for part in text.split("/")
-        )
-    return text
+    return hide_home(str(path.resolve()))
 
 
 def hide_home(text: str) -> str:
-    """A text with `~` in the place of the user's home."""
+    """A text with `~` in the place of the user's home and, in other paths, `$USER` in that of the user's name."""
     home = os.path.expanduser("~").rstrip("/")
-    return text.replace(f"{home}/", "~/") if len(home) > 1 else text
+    if len(home) > 1:
+        text = text.replace(f"{home}/", "~/")
+    with suppress(OSError, KeyError):  # no name for this user id
+        name = getpass.getuser()
+        if os.environ.get("USER") == name:
+            text = re.sub(rf"(?<=/){re.escape(name)}(?=[/:\s]|$)", "$USER", text)
+    return text
 
 
 def expanded(text: str) -> Path:

@@ -15,12 +15,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from jinja2 import StrictUndefined, TemplateError, Undefined, meta
-from jinja2.sandbox import SandboxedEnvironment
+from jinja2 import Undefined, meta
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kosmos_eval.errors import PromptError, UsageError, nearest
 from kosmos_eval.prompt import Image, Output, Segment, Text, digest, parse_tags
+from kosmos_eval.sandbox import PromptEnvironment
 
 RationaleSource = Literal["auto", "field", "model", "none"]
 _MARKER = re.compile(r"<image>|<images>|<candidate>|\ue000\d+\ue001")
@@ -128,8 +128,10 @@ class PromptFile:
         """The templates of a prompts YAML one by one, or what is wrong with each. Raises PromptError for the file."""
         import yaml
 
+        from kosmos_eval.safe_yaml import load_yaml
+
         try:
-            raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+            raw = load_yaml(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise PromptError(f"{path}: no such prompt file") from None
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -164,16 +166,20 @@ def _names(model: type[BaseModel]) -> list[str]:
 
 
 @lru_cache(maxsize=1)
-def _environment() -> SandboxedEnvironment:
-    return SandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False)
+def _environment() -> PromptEnvironment:
+    return PromptEnvironment()
 
 
 @lru_cache(maxsize=512)
 def _variables(text: str, where: str) -> frozenset[str]:
     try:
         return frozenset(meta.find_undeclared_variables(_environment().parse(text)))
-    except TemplateError as error:
-        raise PromptError(f"{where}: {error}") from None
+    except Exception as error:  # Jinja's own errors, and Python's about numbers and depths beyond reason
+        raise PromptError(f"{where}: {_one_line(error)}") from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 class _Compiled:
@@ -185,11 +191,11 @@ class _Compiled:
 
     def __init__(self, text: str, where: str) -> None:
         self.stash: list[Any] = []
-        environment = _environment().overlay(finalize=self._keep)
+        self.environment = _environment().overlay(finalize=self._keep)
         try:
-            self.template = environment.from_string(text)
-        except TemplateError as error:
-            raise PromptError(f"{where}: {error}") from None
+            self.template = self.environment.from_string(text)
+        except Exception as error:
+            raise PromptError(f"{where}: {_one_line(error)}") from None
         self.constant = tuple(self.stash)
 
     def _keep(self, value: Any) -> str:
@@ -200,6 +206,7 @@ class _Compiled:
 
     def fill(self, variables: Mapping[str, Any]) -> tuple[str, list[Any]]:
         self.stash[:] = self.constant
+        self.environment.rounds = 0
         return self.template.render(variables), self.stash
 
 
@@ -216,8 +223,7 @@ def _fill(text: str, variables: Mapping[str, Any], where: str) -> tuple[str, lis
     except PromptError:
         raise
     except Exception as error:  # a template is a program: it may divide by zero, or ask for a range without end
-        reason = " ".join(str(error).split())[:200]
-        raise PromptError(f"{where}: cannot be filled in ({type(error).__name__}: {reason})") from None
+        raise PromptError(f"{where}: cannot be filled in ({type(error).__name__}: {_one_line(error)})") from None
 
 
 def _piece(

@@ -55,7 +55,7 @@ def test_another_metric_scores_the_answers_again(tmp_path: Path, monkeypatch: py
     assert [s["metric"] for s in (again.folder.scores() or {})["scores"]] == ["accuracy", "majority"]
 
 
-@pytest.mark.parametrize("text", ["{{ 1 / 0 }}", "{{ question[99] }}", "{{ question.colour }}", "{{ range(10**9) }}"])
+@pytest.mark.parametrize("text", ["{{ 1 / 0 }}", "{{ question[99] }}", "{{ question.colour }}", "{{ question * 9 }}"])
 def test_a_template_that_cannot_be_filled_in_is_one_error(text: str, tmp_path: Path) -> None:
     prompts = tmp_path / "mine.yaml"
     prompts.write_text(f"standard:\n  demo: ''\n  stages:\n    - {{ask: '{text}', score: answers}}\n")

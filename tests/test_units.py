@@ -6,9 +6,7 @@ import random
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,7 +19,6 @@ from kosmos_eval.executor import Answer, InProcess, ask
 from kosmos_eval.grid import plan_sweep
 from kosmos_eval.models.fake import FakeModel, ScriptedCrashError
 from kosmos_eval.run import CellFailure, Done, RunResult, complete, run, run_path
-from kosmos_eval.store import RunFolder
 from kosmos_eval.task import Task
 from kosmos_eval.work import WorkUnit
 
