@@ -6,6 +6,7 @@ from typing import Any
 
 from kosmos_eval import (
     Accuracy,
+    ChanceBaseline,
     DataError,
     MajorityBaseline,
     Record,
@@ -24,7 +25,7 @@ class HatefulMemes(Task):
     name = "hateful_memes"
     answers = (" no", " yes")
     splits = {"eval": "dev_seen", "demos": "train"}
-    metrics = (RocAuc(positive=" yes"), Accuracy(), MajorityBaseline())
+    metrics = (RocAuc(positive=" yes"), Accuracy(), MajorityBaseline(), ChanceBaseline())
     official_counts = {"train": 8_500, "dev_seen": 500, "dev_unseen": 540, "test_seen": 1_000, "test_unseen": 2_000}
     layout = "{train,dev_seen,dev_unseen,test_seen,test_unseen}.jsonl and img/*.png"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from kosmos_eval import (
     Accuracy,
+    ChanceBaseline,
     DataError,
     MajorityBaseline,
     Sample,
@@ -23,7 +24,7 @@ class RenderedSST2(Task):
     name = "rendered_sst2"
     answers = (" positive", " negative")
     splits = {"eval": "test", "demos": "train"}
-    metrics = (Accuracy(), MajorityBaseline())
+    metrics = (Accuracy(), MajorityBaseline(), ChanceBaseline())
     official_counts = {"train": 6_920, "valid": 872, "test": 1_821}
     layout = "rendered-sst2.tgz unpacked: {train,valid,test}/{negative,positive}/*.png"
 
