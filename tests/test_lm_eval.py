@@ -68,6 +68,13 @@ def test_is_known_to_lm_eval_and_hides_no_other_model() -> None:
     assert done.stdout.strip() == "DummyLM"
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for a GPU where there is none")
+def test_lm_evals_default_device_is_no_error_without_a_gpu(folder: Path) -> None:
+    assert KosmosLM(folder, device="cuda:0").device.type == "cpu"
+    with pytest.raises(UsageError, match="cuda:1"):
+        KosmosLM(folder, device="cuda:1")
+
+
 def test_is_declared_for_discovery() -> None:
     (found,) = entry_points(group="lm_eval.models", name="kosmos")
     assert found.value == "kosmos_eval.interop.lm_eval_model:KosmosLM"

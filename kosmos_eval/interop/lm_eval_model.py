@@ -79,7 +79,7 @@ class KosmosLM(TemplateLM):
     ) -> None:
         super().__init__()
         if isinstance(pretrained, str | Path):
-            self.model = load_model(pretrained, device, dtype, revision)
+            self.model = load_model(pretrained, _there(device), dtype, revision)
         else:
             self.model = pretrained
         self._device = self.model.network.device
@@ -227,6 +227,13 @@ class KosmosLM(TemplateLM):
     def _tell_cut(self, cut: int) -> None:
         if cut:
             log.warning("%d contexts are longer than max_length=%d and were cut on their left", cut, self.max_length)
+
+
+def _there(device: str) -> str:
+    """The device; `auto` for lm-eval's default, `cuda:0`, on a machine that has no GPU, as its own models do."""
+    import torch
+
+    return "auto" if device == "cuda:0" and not torch.cuda.is_available() else device
 
 
 def _in_order(parts: Mapping[int, float]) -> float:
