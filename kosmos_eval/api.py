@@ -27,18 +27,26 @@ if TYPE_CHECKING:
 def load_task(
     name: str, data: str | Path = "mini", split: str | None = None, tasks_dir: str | Path | None = None
 ) -> Task:
-    """A task by name, over `data`: `mini` (the generated suite) or a folder in the benchmark's official layout.
+    """A task by name, over `data`: `mini` (the generated suite), a folder in the benchmark's official layout, `hub`,
+    or `hub:` before a data set of the hub or a folder that `datasets` saved.
 
     >>> load_task("vqav2", data="/data/vqav2", split="val2014")
     """
-    cls = task_class(name, None if tasks_dir is None else Path(tasks_dir))
-    return cls(data_folder(name, data), split)
+    cls, folder = task_over(task_class(name, None if tasks_dir is None else Path(tasks_dir)), data)
+    return cls(folder, split)
+
+
+def task_over(task: type[Task], data: str | Path) -> tuple[type[Task], Path]:
+    """A task's class as it reads `data`, and the folder to read."""
+    if isinstance(data, str) and (data == "hub" or data.startswith("hub:")):
+        from kosmos_eval.data.hub import hub_task
+
+        return hub_task(task, data)
+    return task, data_folder(task.name, data)
 
 
 def data_folder(task: str, data: str | Path) -> Path:
     """Where a task's data lie: the mini suite (generated on first use), `DATA/<task>` if there is one, or `DATA`."""
-    if data == "hub":
-        raise UsageError("--data hub comes with a later version; download the official files and give their folder")
     if data == "mini":
         from kosmos_eval.data.mini import MINI_TASKS, ensure_mini
 

@@ -24,7 +24,7 @@ R = TypeVar("R")
 FAULT, INTERRUPTED = 2, 130
 PIPE_WIDTH = 120
 
-Data = Annotated[str, typer.Option(help="`mini` (generated, bundled), or a folder with the official files.")]
+Data = Annotated[str, typer.Option(help="`mini` (generated, bundled), a folder of official files, or `hub[:SOURCE]`.")]
 Split = Annotated[str | None, typer.Option(help="Which split is evaluated; each task has its own default.")]
 TasksDir = Annotated[Path | None, typer.Option(help="A folder with task plugins of your own.")]
 Prompts = Annotated[Path | None, typer.Option(help="A prompts YAML, or a folder with <task>.yaml, of your own.")]
@@ -97,7 +97,11 @@ def _with_data(known: list[str], data: str) -> list[str]:
         from kosmos_eval.data.mini import MINI_TASKS
 
         return [name for name in MINI_TASKS if name in known]
-    if data != "hub":
+    if data == "hub":
+        from kosmos_eval.data.hub import SOURCES
+
+        return [name for name in known if name in SOURCES and SOURCES[name].repo]
+    if not data.startswith("hub:"):
         known = [name for name in known if (Path(data) / name).is_dir()]
         if not known:
             raise UsageError(f"{data}: `all` looks for a folder per task in it, such as {data}/vqav2; there is none")

@@ -62,12 +62,11 @@ def check(
 
     Example: kosmos-eval data check hateful_memes --data /data/hateful_memes
     """
-    from kosmos_eval.api import data_folder
+    from kosmos_eval.api import task_over
     from kosmos_eval.data.check import check as check_of
     from kosmos_eval.plugins import task_class
 
-    cls = task_class(task, tasks_dir)
-    report = check_of(cls, data_folder(task, data), decode=decode)
+    report = check_of(*task_over(task_class(task, tasks_dir), data), decode=decode)
     screen = console()
     screen.print(_check_table(report))
     for split in report.splits:

@@ -10,7 +10,7 @@ from pathlib import Path
 from kosmos_eval.data.images import load
 from kosmos_eval.errors import DataError, ImageError
 from kosmos_eval.prompt import Image
-from kosmos_eval.task import Sample, Task
+from kosmos_eval.task import MARKERS, Sample, Task
 
 Progress = Callable[[str, int, int], None]
 """Called with the split, the number of images looked at, and how many there are."""
@@ -66,7 +66,7 @@ class CheckReport:
     task: str
     data: Path
     label: str
-    """`mini`, `re-rendered` or `local`."""
+    """`mini`, `re-rendered`, `local`, or where on the hub it is from."""
     layout: str
     """Where files go."""
     splits: tuple[SplitReport, ...]
@@ -92,7 +92,7 @@ def check(task: type[Task], data: Path, *, decode: bool = True, progress: Progre
     opened = task(data)
     there = opened.available_splits()
     names = [*task.official_counts, *(s for s in there if s not in task.official_counts)]
-    official = opened.expected_counts() if opened.data_label == "local" else {}
+    official = opened.expected_counts() if opened.data_label not in MARKERS.values() else {}
     reports = [
         _check_split(opened, name, official.get(name), decode, progress)
         if name in there

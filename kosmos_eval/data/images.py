@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,45 +56,63 @@ def load(image: Image) -> PILImage:
 
 
 def _load_file(path: Path) -> PILImage:
+    _check_regular(path)
+    return _decoded(path, str(path))
+
+
+def _decoded(source: Path | BytesIO, where: str) -> PILImage:
+    """An encoded picture, in a file or in memory; `where` opens the error messages."""
     import PIL.Image
 
-    _check_regular(path)
     try:
-        with PIL.Image.open(path, formats=FORMATS) as picture:
-            _check_size(path, *picture.size)
+        with PIL.Image.open(source, formats=FORMATS) as picture:
+            _check_size(where, *picture.size)
             return picture.convert("RGB")
     except ImageError:
         raise
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
-        raise ImageError(f"{path}: the image is larger than {MAX_PIXELS} pixels; is it what it should be?") from None
+        raise ImageError(f"{where}: the image is larger than {MAX_PIXELS} pixels; is it what it should be?") from None
     except PIL.UnidentifiedImageError:
-        raise ImageError(f"{path}: not an image ({', '.join(FORMATS)}); fetch the file again") from None
+        raise ImageError(f"{where}: not an image ({', '.join(FORMATS)}); fetch the file again") from None
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         reason = " ".join(str(error).split())[:120]
-        raise ImageError(f"{path}: the image is truncated or corrupt ({reason}); fetch the file again") from None
+        raise ImageError(f"{where}: the image is truncated or corrupt ({reason}); fetch the file again") from None
 
 
 def _load_record(path: Path, record: str) -> PILImage:
-    """Row `n` of an array of grey or RGB pictures in an .npz: `image/3`."""
-    import PIL.Image
-
-    from kosmos_eval.data.npz import read_array
-
+    """`image/3`: row 3 of an array of pictures in an .npz, or of a column of encoded pictures in an Arrow file."""
     match = _RECORD.fullmatch(record)
     if match is None:
         raise ImageError(f"{path}: no record {record!r}; records are written like 'image/3'")
     _check_regular(path)
+    name, row = match["array"], int(match["row"])
     try:
-        array = read_array(path, match["array"])
+        return _load_cell(path, name, row) if path.suffix == ".arrow" else _load_panel(path, name, row)
+    except ImageError:
+        raise
     except DataError as error:
         raise ImageError(str(error)) from None
-    row = int(match["row"])
+
+
+def _load_cell(path: Path, column: str, row: int) -> PILImage:
+    from kosmos_eval.data.arrow import picture_bytes
+
+    return _decoded(BytesIO(picture_bytes(path, column, row)), f"{path}: column {column!r}, row {row}")
+
+
+def _load_panel(path: Path, name: str, row: int) -> PILImage:
+    """A picture of an array of grey or RGB pictures in uint8."""
+    import PIL.Image
+
+    from kosmos_eval.data.npz import read_array
+
+    array = read_array(path, name)
     grey_or_rgb = array.ndim == 3 or (array.ndim == 4 and array.shape[3] == 3)
     if array.dtype != "uint8" or not grey_or_rgb or 0 in array.shape:
-        raise ImageError(f"{path}: array {match['array']!r} is {array.dtype} {array.shape}, not pictures in uint8")
+        raise ImageError(f"{path}: array {name!r} is {array.dtype} {array.shape}, not pictures in uint8")
     if row >= len(array):
-        raise ImageError(f"{path}: no record {record!r}; the array has {len(array)} pictures")
-    _check_size(path, array.shape[2], array.shape[1])
+        raise ImageError(f"{path}: no record '{name}/{row}'; the array has {len(array)} pictures")
+    _check_size(str(path), array.shape[2], array.shape[1])
     return PIL.Image.fromarray(array[row]).convert("RGB")
 
 
@@ -108,6 +127,6 @@ def _check_regular(path: Path) -> None:
         raise ImageError(f"{path}: is not a file")
 
 
-def _check_size(path: Path, width: int, height: int) -> None:
+def _check_size(where: str, width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
-        raise ImageError(f"{path}: {width}x{height} pixels, more than the {MAX_PIXELS} an image may have")
+        raise ImageError(f"{where}: {width}x{height} pixels, more than the {MAX_PIXELS} an image may have")

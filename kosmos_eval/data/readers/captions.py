@@ -15,6 +15,7 @@ from kosmos_eval.data.images import ref
 from kosmos_eval.data.rationales import rationale_field, read_rationales
 from kosmos_eval.data.readers.vqa import one_file
 from kosmos_eval.errors import DataError
+from kosmos_eval.prompt import Image
 from kosmos_eval.task import Sample, Task
 
 _TOKEN_LINE = re.compile(r"(?P<image>[^\t#]+)#(?P<number>\d{1,3})\t(?P<caption>.*)")
@@ -56,16 +57,19 @@ class CaptionTask(Task):
     def read(self, data: Path, split: str) -> Iterator[Sample]:
         rationales = read_rationales(data)
         for row in self.rows(split):
-            first = next((c for c in row.captions if c.strip()), None)
-            if first is None:
-                raise DataError(f"{row.where}: image {row.id!r} has no caption that is not blank")
-            caption = " ".join(first.split())
-            fields: dict[str, Any] = {"caption": caption, **rationale_field(rationales, row.id)}
             try:
-                images = (ref(data, self.image_name(split, row.file)),)
+                image = ref(data, self.image_name(split, row.file))
             except DataError as error:
                 raise DataError(f"{row.where}: {error}") from None
-            yield Sample(row.id, images, fields, list(row.captions), f" {caption}")
+            yield self.sample(row, image, rationale_field(rationales, row.id))
+
+    def sample(self, row: Captioned, image: Image, more: Mapping[str, Any]) -> Sample:
+        """A sample from an image and its captions."""
+        first = next((c for c in row.captions if c.strip()), None)
+        if first is None:
+            raise DataError(f"{row.where}: image {row.id!r} has no caption that is not blank")
+        caption = " ".join(first.split())
+        return Sample(row.id, (image,), {"caption": caption, **more}, list(row.captions), f" {caption}")
 
 
 def read_karpathy(path: Path) -> dict[str, list[Captioned]]:

@@ -67,7 +67,7 @@ class VqaTask(Task):
         questions = by_id(read_object(questions_file).records("questions"), "question_id")
         annotations = self._annotations(data, split, questions, questions_file)
         for question_id, question in questions.items():
-            yield self._sample(split, question, annotations.get(question_id))
+            yield self.sample(split, question, annotations.get(question_id))
 
     def _annotations(
         self, data: Path, split: str, questions: Mapping[str, Record], questions_file: Path
@@ -88,7 +88,8 @@ class VqaTask(Task):
                 raise annotation.error(f"question_id {question_id} has no question in {questions_file}")
         return annotations
 
-    def _sample(self, split: str, question: Record, annotation: Record | None) -> Sample:
+    def sample(self, split: str, question: Record, annotation: Record | None) -> Sample:
+        """A sample from a question and its annotation, which may be the same record."""
         image_id = question.identifier("image_id")
         if annotation is not None and annotation.has("image_id") and annotation.identifier("image_id") != image_id:
             raise annotation.error(
