@@ -11,7 +11,7 @@ from kosmos_eval.errors import PromptError
 from kosmos_eval.prompt import Image, Output, Segment, parse_tags
 from kosmos_eval.request import Act, Choice, Generate, Request, Score, Stage
 from kosmos_eval.task import Sample
-from kosmos_eval.template import CandidateSpec, StageSpec, Template, joined, render
+from kosmos_eval.template import CandidateSpec, StageSpec, Template, TextsSpec, joined, render
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,11 @@ def _act(spec: StageSpec, sample: Sample, asking: Asking, variables: Mapping[str
         return Score(sample.choices)
     if not asking.answers:
         raise PromptError(f"{where}: scores answers, but task {asking.task!r} lists none")
-    return Score(tuple(Choice(answer, answer) for answer in asking.answers))
+    texts = spec.score.texts if isinstance(spec.score, TextsSpec) else {answer: answer for answer in asking.answers}
+    if texts.keys() != set(asking.answers):
+        given, needed = (", ".join(map(repr, names)) for names in (texts, asking.answers))
+        raise PromptError(f"{where}: gives texts for {given}; the answers are {needed}")
+    return Score(tuple(Choice(answer, texts[answer]) for answer in asking.answers))
 
 
 def stages(sample: Sample, asking: Asking) -> tuple[Stage, ...]:

@@ -182,7 +182,7 @@ def _check_prompts(cls: type[Task], path: Path, report: Report) -> PromptFile | 
                 continue
             good[prompt] = found
             for stage in found.stages:
-                if stage.score == "answers" and not cls.answers:
+                if stage.scores_answers and not cls.answers:
                     report.error(f"{file}: {prompt}", "scores answers, but the class lists none")
     if good and "standard" not in good:
         report.warning(str(file), "has no prompt 'standard', which is what is run by default")
@@ -212,7 +212,7 @@ def _check_data(cls: type[Task], prompts: PromptFile, data: Path, report: Report
 
 def _check_samples(task: Task, prompts: PromptFile, report: Report) -> None:
     """What every sample must hold; one finding a kind, with the first sample that has it."""
-    scored = any(t.stages[-1].score == "answers" for t in prompts.templates.values())
+    scored = any(t.stages[-1].scores_answers for t in prompts.templates.values())
     weighed = any(isinstance(t.stages[-1].score, CandidateSpec) for t in prompts.templates.values())
     found: dict[str, str] = {}
     for s in task.samples:

@@ -48,12 +48,18 @@ class CandidateSpec(_Strict):
     target: str
 
 
+class TextsSpec(_Strict):
+    """`score:` over the task's answers, each by a text of its own: for models that liken pictures to sentences."""
+
+    texts: dict[str, str] = Field(min_length=1)
+
+
 class StageSpec(_Strict):
     """One stage: text to append, then `generate` or `score`."""
 
     ask: str
     generate: GenerateSpec | None = None
-    score: Literal["answers"] | CandidateSpec | None = None
+    score: Literal["answers"] | CandidateSpec | TextsSpec | None = None
     context: Literal["continue", "fresh"] = "continue"
     image: Literal["keep", "drop"] = "keep"
 
@@ -62,6 +68,11 @@ class StageSpec(_Strict):
         if (self.generate is None) == (self.score is None):
             raise ValueError("a stage has either 'generate' or 'score'")
         return self
+
+    @property
+    def scores_answers(self) -> bool:
+        """Whether it weighs the answers of the task, in whatever words."""
+        return self.score == "answers" or isinstance(self.score, TextsSpec)
 
 
 class Template(_Strict):
@@ -153,7 +164,7 @@ def _validated(path: Path, name: str, spec: Any) -> Template:
         where = ".".join(str(p) for p in (name, *first["loc"]))
         hint = ""
         if first["type"] == "extra_forbidden":
-            fields = {a for m in (Template, StageSpec, GenerateSpec, CandidateSpec) for a in _names(m)}
+            fields = {a for m in (Template, StageSpec, GenerateSpec, CandidateSpec, TextsSpec) for a in _names(m)}
             hint = nearest(str(first["loc"][-1]), fields)
         raise PromptError(f"{path}: {where}: {first['msg']}{hint}") from None
     for text in template.texts:

@@ -14,7 +14,7 @@ from kosmos_eval.errors import PromptError, UsageError
 from kosmos_eval.plan import Asking, request
 from kosmos_eval.plugins import prompt_file, task_class
 from kosmos_eval.prompt import Image, Output, Segment, Text
-from kosmos_eval.request import Generate, Request, Score
+from kosmos_eval.request import Choice, Generate, Request, Score
 from kosmos_eval.task import Sample, Task
 from kosmos_eval.template import PromptFile
 
@@ -112,7 +112,7 @@ def test_no_prompt_ends_or_scores_with_a_stray_blank(name: str, prompt: str, tas
 @each_prompt
 def test_says_whose_wording_it_is(name: str, prompt: str, tasks: dict[str, Task]) -> None:
     source = prompt_file(name)[prompt].source
-    assert source.startswith(("paper: KOSMOS-1 table", "ours", "open_flamingo eval"))
+    assert source.startswith(("paper: KOSMOS-1 table", "ours", "open_flamingo eval", "CLIP data/prompts.md"))
     assert prompt_file(name).path.read_text().startswith("# ")
     if prompt == "mcot":
         assert ("paper" in source) == (name == "rendered_sst2")
@@ -222,6 +222,19 @@ def test_broken_prompts(text: str, tmp_path: Path, tasks: dict[str, Task]) -> No
     with pytest.raises(PromptError, match=BROKEN[text]) as caught:
         request(tasks["vqav2"].samples[0], asking(tasks["vqav2"], "standard", 0, prompts=PromptFile.read(path)))
     assert "\n" not in str(caught.value)
+
+
+def test_texts_stand_for_the_answers_in_the_tasks_order(tmp_path: Path, tasks: dict[str, Task]) -> None:
+    def act(texts: str) -> Generate | Score:
+        path = tmp_path / "prompts.yaml"
+        path.write_text(f"standard: {{demo: x, stages: [{{ask: '<image>', score: {{texts: {texts}}}}}]}}")
+        task = tasks["hateful_memes"]
+        return request(task.samples[0], asking(task, "standard", 0, prompts=PromptFile.read(path)))[0].stages[0].act
+
+    assert act("{' yes': ' bad', ' no': ' good'}") == Score((Choice(" no", " good"), Choice(" yes", " bad")))
+    for wrong in ("{' yes': ' bad'}", "{' yes': ' bad', nope: ' good'}", "{' yes': '', ' no': '', ' maybe': ''}"):
+        with pytest.raises(PromptError, match=r"standard\.stages\.0: gives texts for .* the answers are ' no', ' yes'"):
+            act(wrong)
 
 
 def test_unknown_prompt() -> None:

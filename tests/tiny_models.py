@@ -32,7 +32,7 @@ VISION = {
 }  # fmt: skip
 
 
-def tokenizer(*special: str) -> Any:
+def tokenizer(*special: str, end: str = "") -> Any:
     """Words that carry the space before them, as the pieces of SentencePiece do; unknown ones fall to letters."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
@@ -42,7 +42,8 @@ def tokenizer(*special: str) -> Any:
     core.normalizer = normalizers.Replace("  ", " ")
     core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
     core.decoder = decoders.Metaspace()
-    core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    ends = [("<s>", 0), ("</s>", 1)]
+    core.post_processor = processors.TemplateProcessing(single=f"<s> $A {end}", special_tokens=ends)
     made = PreTrainedTokenizerFast(
         tokenizer_object=core, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<pad>"
     )
@@ -134,6 +135,28 @@ def idefics(folder: Path) -> Any:
                           "resampler_head_dim": 8, "qk_layer_norms_perceiver": False},
     )  # fmt: skip
     return _saved(IdeficsForVisionText2Text, config, folder, scale=10)
+
+
+def clip(folder: Path) -> Any:
+    """Pools a text at its end token, which its tokenizer therefore puts there."""
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
+
+    size = {"height": SIDE, "width": SIDE}
+    images = CLIPImageProcessor(size={"shortest_edge": SIDE}, crop_size=size)
+    CLIPProcessor(images, tokenizer(end="</s>")).save_pretrained(folder)
+    text = {**TEXT, **ENDS, "max_position_embeddings": 48}
+    return _saved(CLIPModel, CLIPConfig(text_config=text, vision_config=VISION, projection_dim=16), folder)
+
+
+def siglip(folder: Path) -> Any:
+    """Pools a text at its last position, and is fed texts padded to their full length."""
+    from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel, SiglipProcessor
+
+    words = tokenizer(end="</s>")
+    words.model_max_length = 48
+    SiglipProcessor(SiglipImageProcessor(size={"height": SIDE, "width": SIDE}), words).save_pretrained(folder)
+    text = {**TEXT, **ENDS, "max_position_embeddings": 48, "projection_size": 32}
+    return _saved(SiglipModel, SiglipConfig(text_config=text, vision_config=VISION), folder)
 
 
 def _saved(kind: Any, config: Any, folder: Path, scale: float = 6) -> Any:

@@ -21,7 +21,7 @@ from kosmos_eval.errors import CheckpointError, KosmosEvalError
 from kosmos_eval.models.dialects import UnfitError
 from kosmos_eval.models.locate import fingerprint
 from kosmos_eval.prompt import Image
-from kosmos_eval.request import ChoiceScore, Request, Response, Score, StageResult, images_of
+from kosmos_eval.request import ChoiceScore, Request, Response, Score, StageResult, assemble, images_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -89,9 +89,12 @@ class ClipModel:
             raise UnfitError("CLIP writes no text: it is asked by prompts of one stage that scores")
         if request.context:
             raise UnfitError("CLIP sees no demonstrations: it is asked at 0 shots")
-        shown = [s for s in request.stages[0].segments if isinstance(s, Image)]
+        asked = assemble(request, 0, {})
+        shown = [s for s in asked if isinstance(s, Image)]
         if not shown:
             raise UnfitError("CLIP compares pictures; the prompt shows none")
+        if len(shown) < len(asked) or any(len(c.segments) > 1 for c in act.choices):
+            raise UnfitError("CLIP reads no question: it is asked by prompts of pictures alone, such as `clip`")
         seen = F.normalize(self.embed_images(shown).mean(dim=0), dim=0)
         likeness = self._choices(act) @ seen
         logprobs = (self.model.logit_scale.exp().float().cpu() * likeness).log_softmax(dim=0).tolist()
