@@ -100,7 +100,7 @@ def test_scores_are_those_of_a_plain_forward_pass(folders: dict[str, Path], fami
             assert scored.logprob == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("beams", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("family", MAKERS)
 def test_texts_are_those_of_full_passes_without_cache(folders: dict[str, Path], family: str, beams: int) -> None:
     """Against beam search by our own code and whole forward passes; two pictures, which beams must not mix up."""

@@ -15,12 +15,17 @@ from kosmos_eval.api import evaluate, load_task
 from kosmos_eval.cli import app
 from kosmos_eval.models.fake import FakeModel
 from kosmos_eval.models.locate import bundled
+from kosmos_eval.template import PromptFile
 
 README = Path(__file__).parents[1] / "README.md"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+DOCS = README.parent / "docs"
+PAGES = (README, *(DOCS / f"{name}.md" for name in ("other-models", "plugins")))
+
+
+def blocks(language: str, page: Path = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -49,16 +54,24 @@ def test_the_task_is_short_and_runs(fruit: Path) -> None:
         assert result.metrics["majority"] == pytest.approx(50)
 
 
-def test_commands_exist_with_their_options(fruit: Path) -> None:
-    lines = [line.split(" #")[0] for block in blocks("bash") for line in block.splitlines()]
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_exist_with_their_options(page: Path) -> None:
+    lines = [line.split(" #")[0] for block in blocks("bash", page) for line in block.splitlines()]
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("kosmos-eval ")]
-    assert len(commands) >= 8
+    assert len(commands) >= (8 if page == README else 3)
     for command in commands:
-        words = 2 if command[0] == "data" else 1
+        words = 2 if command[0] in ("data", "plugin") else 1
         result = CliRunner().invoke(app, [*command[:words], "--help"], terminal_width=200)
         assert result.exit_code == 0, command
         for option in (word for word in command if word.startswith("--")):
             assert option in result.output, command
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_prompts_are_valid(page: Path, tmp_path: Path) -> None:
+    for block in blocks("yaml", page):
+        (tmp_path / "prompts.yaml").write_text(block)
+        assert PromptFile.read(tmp_path / "prompts.yaml").templates
 
 
 @pytest.mark.skipif(not bundled("kosmos-mini").is_dir(), reason="the bundled checkpoint is not in this checkout")
