@@ -109,7 +109,7 @@ def _act(spec: StageSpec, sample: Sample, asking: Asking, variables: Mapping[str
         raise PromptError(f"{where}: scores answers, but task {asking.task!r} lists none")
     texts = spec.score.texts if isinstance(spec.score, TextsSpec) else {answer: answer for answer in asking.answers}
     if texts.keys() != set(asking.answers):
-        given, needed = (", ".join(map(repr, names)) for names in (texts, asking.answers))
+        given, needed = (", ".join(map(repr, names)) for names in (list(texts), asking.answers))
         raise PromptError(f"{where}: gives texts for {given}; the answers are {needed}")
     return Score(tuple(Choice(answer, texts[answer]) for answer in asking.answers))
 
