@@ -68,9 +68,14 @@ def finished(process: int) -> bool:
     return status == 0
 
 
-def killed(cells: list[Cell], out: Path, seconds: float) -> bool:
-    """Whether the kill came before the end."""
-    process = started(cells, out)
+def killed(cells: list[Cell], out: Path, size: int, seconds: float) -> bool:
+    """Kills so many seconds after the notes have reached a size. Whether that came before the end."""
+    process, notes = started(cells, out), out / "notes"
+    enough = size + (notes.stat().st_size if notes.exists() else 0)
+    while not (notes.exists() and notes.stat().st_size >= enough):
+        if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            break
+        time.sleep(0.001)
     time.sleep(seconds)
     os.kill(process, signal.SIGKILL)
     return not finished(process)
@@ -88,19 +93,19 @@ def test_killed_and_resumed(kills: int, tmp_path: Path, monkeypatch: pytest.Monk
     cells = plan_sweep([task], ["standard", "mcot"], [0, 2], tasks_dir=TASKS_DIR)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     whole.mkdir()
-    began = time.perf_counter()
     assert finished(started(cells, whole))
-    duration = time.perf_counter() - began
     expected, expected_table = kept(cells, whole), table(whole)
     units = sorted((whole / "notes").read_text().splitlines())
     assert len(set(units)) == len(units)
+    most = (whole / "notes").stat().st_size
     rng, done, repeated, left = random.Random(0), 0, 0, []
     while done < kills:
         shutil.rmtree(broken, ignore_errors=True)
         broken.mkdir()
-        if not killed(cells, broken, rng.uniform(0, duration)):
-            continue  # it was faster this time
-        in_flight = 1 + (rng.random() < 0.5 and killed(cells, broken, rng.uniform(0, duration)))
+        if not killed(cells, broken, rng.randrange(most), rng.uniform(0, 0.005)):
+            continue  # it was faster
+        again = rng.random() < 0.5 and killed(cells, broken, rng.randrange(most // 2), rng.uniform(0, 0.005))
+        in_flight = 1 + again
         begun = (broken / "notes").read_text().splitlines() if (broken / "notes").exists() else []
         left.append(len(set(begun)) / len(units))
         assert finished(started(cells, broken))
