@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_up_data import cell, colours, write_colours
@@ -13,6 +15,7 @@ from kosmos_eval.metrics.statistics import mcnemar
 from kosmos_eval.models.fake import FakeModel
 from kosmos_eval.run import run
 from kosmos_eval.store import RunFolder
+from kosmos_eval.tables.published import why_not
 from kosmos_eval.task import Task
 
 
@@ -82,3 +85,29 @@ def test_mistaken_arguments(task: Task, tmp_path: Path) -> None:
         ke.compare(tmp_path, by="prompt")
     with pytest.raises(UsageError, match="--baseline 'oracle'"):
         ke.compare(tmp_path, by="prompt", baseline="oracle")
+
+
+def test_shots_and_seeds_are_compared(task: Task, tmp_path: Path) -> None:
+    for shots, seed in ((0, 0), (2, 0), (2, 1)):
+        run(cell(task, shots=shots, seed=seed), FakeModel(), tmp_path)
+    (by_shots,) = ke.compare(tmp_path, by="shots").to_dict("records")
+    assert (by_shots["baseline"], by_shots["variant"], by_shots["seed"], by_shots["n"]) == ("0", "2", "0", 24)
+    (by_seed,) = ke.compare(tmp_path, by="seed").to_dict("records")
+    assert (by_seed["baseline"], by_seed["variant"], by_seed["shots"], by_seed["n"]) == ("0", "1", 2, 24)
+    scores = {(r["shots"], r["seed"]): r["score"] for r in _primary(tmp_path)}
+    assert by_shots["difference"] == pytest.approx(scores[2, 0] - scores[0, 0])
+    assert by_seed["difference"] == pytest.approx(scores[2, 1] - scores[2, 0])
+
+
+def _primary(folder: Path) -> list[dict[Hashable, Any]]:
+    board = ke.leaderboard(folder, per_seed=True)
+    return board[board["primary"]].to_dict("records")
+
+
+def test_a_published_figure_says_why_it_does_not_compare() -> None:
+    paper = {"split": "test-dev"}
+    official = {"data_source": "official", "split": "test-dev2015"}
+    assert why_not(paper, [official]) == ""
+    assert why_not(paper, [{**official, "data_source": "mini"}]) == "here are mini data"
+    assert why_not(paper, [{**official, "split": "val2014"}]) == "theirs is test-dev, here is val2014"
+    assert why_not(paper, [{**official, "data_source": "subset"}, official]) == ""
