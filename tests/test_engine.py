@@ -181,6 +181,42 @@ def test_a_second_stage_sees_what_the_first_wrote(
         check_choices(reference, assemble(request, 2, outputs), act, response)
 
 
+@pytest.mark.parametrize("at", [2, 6, 10])
+def test_rows_are_written_in_smaller_batches_when_memory_is_short(
+    folder: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """Memory runs out while slots are taken, while rows write, and after some have finished a stage."""
+    import torch
+
+    from kosmos_eval.engine.runner import Runner
+
+    rng, shots = random.Random(1), demonstrations(2)
+    requests = [
+        Request(str(i), (), (
+            Stage("rationale", (*shots, Text(f"Question: {words(rng, 2 + i)} Answer:")), Generate(2 + 2 * i)),
+            Stage("answer", (Text(" Is it good?"),), Score(CHOICES[:2])),
+        )) for i in range(4)
+    ]  # fmt: skip
+    expected = answers(KosmosModel.load(folder[0], "random"), requests)
+    model = KosmosModel.load(folder[0], "random")
+    passes, run = Counter[str](), Runner.run
+
+    def short(self: Runner, *args: Any) -> torch.Tensor:
+        passes["n"] += 1
+        if passes["n"] == at:
+            raise torch.OutOfMemoryError("no room")
+        return run(self, *args)
+
+    monkeypatch.setattr(Runner, "run", short)
+    whole = model.engine.kv_bytes
+    for a, b in zip(answers(model, requests), expected, strict=True):
+        assert a.stages[0] == b.stages[0]
+        for x, y in zip(a.stages[1].choices, b.stages[1].choices, strict=True):
+            assert x.logprob == pytest.approx(y.logprob, abs=1e-4)
+    assert model.engine.kv_bytes < whole // 2
+    assert passes["n"] > at
+
+
 def test_stop_strings_cut_the_text_and_the_context(reference: Reference) -> None:
     context = (*demonstrations(2), Text("Question: dog Answer:"))
     free = answers(reference.ours, [Request("0", (), (Stage("answer", context, Generate(12)),))])[0].stages[0].generated

@@ -32,8 +32,9 @@ class _Tensors:
 
 def _grown(old: Tensor, length: int) -> Tensor:
     """The same (..., positions, head_dim) with room for `length` positions."""
-    new = old.new_zeros(*old.shape[:-2], length, old.shape[-1])
+    new = old.new_empty(*old.shape[:-2], length, old.shape[-1])
     new[..., : old.shape[-2], :] = old
+    new[..., old.shape[-2] :, :] = 0
     return new
 
 
@@ -77,11 +78,13 @@ class SlotCache(_Tensors):
             self.k = [_grown(t, room) for t in self.k]
             self.v = [_grown(t, room) for t in self.v]
 
-    def swap(self, a: int, b: int) -> None:
-        """Exchanges two rows."""
+    def swap(self, a: int, b: int, live: int) -> None:
+        """Exchanges the first `live` positions of two rows."""
         if a != b:
             for t in (*self.k, *self.v):
-                t[[a, b]] = t[[b, a]]
+                kept = t[a, :, :live].clone()
+                t[a, :, :live] = t[b, :, :live]
+                t[b, :, :live] = kept
 
 
 class TailCache(_Tensors):

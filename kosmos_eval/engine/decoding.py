@@ -46,7 +46,7 @@ class Batch:
 
     def swap(self, a: int, b: int) -> None:
         """Exchanges the places of two rows."""
-        self.slots.swap(a, b)
+        self.slots.swap(a, b, max(self.rows[a].cached, self.rows[b].cached) - self.shared)
         self.rows[a], self.rows[b] = self.rows[b], self.rows[a]
         self.rows[a].slot, self.rows[b].slot = a, b
 

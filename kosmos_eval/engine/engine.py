@@ -24,7 +24,7 @@ from kosmos_eval.engine.keys import common, sequence
 from kosmos_eval.engine.limits import Limits, check_length, too_long
 from kosmos_eval.engine.rows import Row
 from kosmos_eval.engine.runner import Runner
-from kosmos_eval.engine.tree import build, meeting
+from kosmos_eval.engine.tree import Node, build, meeting
 from kosmos_eval.errors import KosmosEvalError, RequestTooLongError
 from kosmos_eval.kosmos.model import Kosmos
 from kosmos_eval.kosmos.processor import Processor
@@ -43,6 +43,8 @@ class Engine:
     ) -> None:
         self.processor = processor
         self.limits = limits or Limits()
+        self.kv_bytes = self.limits.kv_bytes
+        """What batches may take now: less than `limits` say once memory was short."""
         self.runner = Runner(network)
         self.images = ImageStore(network, load, processor.preprocessing, self.limits.image_bytes)
 
@@ -137,12 +139,12 @@ class Engine:
             for leaf, node in build([r.sequence.keys[: r.trunk] for r in members]).walk():
                 members[leaf].node, members[leaf].cached = node, node.end
                 order.append(members[leaf])
-            for chunk in self._batches(order, beams) if beams else self._packs(order):
-                if beams:
-                    self._write(chunk, table)
-                else:
-                    self._score(chunk, None)
-                yield from chunk
+            if beams:
+                yield from self._write_all(order, table)
+                continue
+            for pack in self._packs(order):
+                self._score(pack, None)
+                yield from pack
 
     def _packs(self, rows: list[Row]) -> Iterator[list[Row]]:
         """Scoring rows on one node, up to the token budget of a pass."""
@@ -158,11 +160,19 @@ class Engine:
         if pack:
             yield pack
 
-    def _batches(self, rows: list[Row], beams: int) -> Iterator[list[Row]]:
-        """Writing rows, depth first, up to the number that is written together."""
-        width = max(1, self.limits.rows // beams)
-        for i in range(0, len(rows), width):
-            yield rows[i : i + width]
+    def _batch(self, rows: list[Row]) -> list[Row]:
+        """The first of writing rows, depth first, up to the number and the memory that are written in together."""
+        size = 1
+        while size < min(len(rows), self.limits.rows) and self._own_bytes(rows[: size + 1]) <= self.kv_bytes:
+            size += 1
+        return rows[:size]
+
+    def _own_bytes(self, rows: list[Row]) -> int:
+        """The most that keys and values behind the path of rows can take: slots are as long as the longest needs."""
+        acts = [row.now.act for row in rows]
+        behind = max(row.trunk for row in rows) - _shared_node(rows).end
+        written = max(act.beams * act.max_tokens for act in acts if isinstance(act, Generate))
+        return len(rows) * (behind + written) * self.runner.position_bytes
 
     # Passes over several rows.
 
@@ -214,12 +224,34 @@ class Engine:
 
     # Batches that write.
 
+    def _write_all(self, rows: list[Row], table: ImageTable) -> Iterator[Row]:
+        """Writes rows batch by batch. Where memory is short, `kv_bytes` is halved until a batch fits.
+
+        Rows that finished a stage before memory ran out keep it; their next one waits for the next round.
+        """
+        while rows:
+            batch = self._batch(rows)
+            needed = self._own_bytes(batch)
+            before = [(row.stage, row.node, row.cached) for row in batch]
+            try:
+                self._write(batch, table)
+            except RuntimeError as error:
+                if not _out_of_memory(error) or len(batch) == 1:
+                    raise
+                self.kv_bytes = min(self.kv_bytes, needed) // 2
+                self.runner.forget()
+            again = []
+            for row, (stage, node, cached) in zip(batch, before, strict=True):
+                if row.stage > stage or row.failure:
+                    yield row
+                else:
+                    row.node, row.cached = node, cached
+                    again.append(row)
+            rows = again + rows[len(batch) :]
+
     def _write(self, rows: list[Row], table: ImageTable) -> None:
         """Prefills rows into slots, writes, and goes on with the stages that continue there."""
-        first, last = rows[0].node, rows[-1].node
-        assert first is not None
-        assert last is not None
-        node = meeting(first, last)  # rows come depth first, so all lie below where the first and the last meet
+        node = _shared_node(rows)
         longest = max(r.trunk for r in rows) - node.end
         written = min(self.limits.slack, max(r.most_in_slot for r in rows))
         batch = Batch(list(rows), self.runner.slots(len(rows), longest + written))
@@ -268,3 +300,16 @@ class Engine:
                 for row in members:
                     row.cached = row.trunk
                 self._decode(batch, len(members), torch.cat(outcomes))
+
+
+def _shared_node(rows: list[Row]) -> Node:
+    """The node that all rows lie below: they come depth first, so it is where the first and the last meet."""
+    first, last = rows[0].node, rows[-1].node
+    assert first is not None
+    assert last is not None
+    return meeting(first, last)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """Whether memory ran out: on a GPU by its class, on a CPU by the words of torch's allocator."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

@@ -15,14 +15,15 @@ class Limits:
     """Sizes that trade memory for speed; none changes a result beyond rounding.
 
     window, pictures: requests whose common parts are found together, and pictures they may show; pass_tokens: new
-    positions per pass of the network; rows: texts (or beams) written together; slack: positions added when slots grow;
-    image_bytes: image tokens kept for reuse.
+    positions per pass of the network; rows: texts written together, as far as their own keys and values fit kv_bytes;
+    slack: positions added when slots grow; image_bytes: image tokens kept for reuse.
     """
 
     window: int = 256
     pictures: int = 1024
     pass_tokens: int = 512
-    rows: int = 32
+    rows: int = 64
+    kv_bytes: int = 1 << 30
     slack: int = 64
     image_bytes: int = 1 << 30
 

@@ -33,9 +33,19 @@ class Runner:
         self._images: ImageTable | None = None
         self._nodes: list[Node] = []
 
+    @property
+    def position_bytes(self) -> int:
+        """What the keys and values of one position take."""
+        text = self.network.config.text
+        return 2 * text.layers * text.embed_dim * self.network.dtype.itemsize
+
     def begin(self, images: ImageTable) -> None:
         """Starts on a window: its pictures, an empty path."""
         self._images, self._nodes = images, []
+
+    def forget(self) -> None:
+        """Gives up the path and its memory: a pass over it was broken off."""
+        self.path, self._nodes = PathCache(self.network.config.text, self.network.device, self.network.dtype), []
 
     def slots(self, rows: int, length: int) -> SlotCache:
         return SlotCache(self.network.config.text, rows, length, self.network.device, self.network.dtype)
@@ -81,9 +91,7 @@ class Runner:
 
     def note_memory(self, caches: Sequence[SlotCache | TailCache], positions: int) -> None:
         """Takes note of what is held, and of the positions that rows would hold if they shared nothing."""
-        text = self.network.config.text
-        a_position = 2 * text.layers * text.embed_dim * self.network.dtype.itemsize
-        self.memory.note(self.path.nbytes + sum(c.nbytes for c in caches), positions * a_position)
+        self.memory.note(self.path.nbytes + sum(c.nbytes for c in caches), positions * self.position_bytes)
 
     def copy_path(self, start: int, end: int, slots: SlotCache, slot: int) -> None:
         """Copies keys and values of the path's positions [start, end) to the beginning of a slot."""

@@ -68,6 +68,7 @@ class KosmosModel:
             "device": str(self.network.device),
             "dtype": str(self.network.dtype).removeprefix("torch."),
             "positions": self.processor.positions,
+            "kv_bytes": self.engine.kv_bytes,
         }
 
     def run(self, requests: Iterable[Request]) -> Iterator[tuple[int, Response]]:
