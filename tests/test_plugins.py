@@ -18,7 +18,10 @@ from kosmos_eval.plugin_check import check_plugin
 from kosmos_eval.plugins import all_tasks, prompt_file, registry, task_class
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "kosmos-eval-fruit"
-BUILT_IN = {"coco_captions", "flickr30k", "hateful_memes", "raven_iq", "rendered_sst2", "vizwiz", "vqav2"}
+BUILT_IN = {
+    "coco_captions", "flickr30k", "hateful_memes", "raven_iq", "rendered_sst2", "vizwiz", "vqav2",
+    "boolq", "cb", "copa", "hellaswag", "piqa", "storycloze", "winograd", "winogrande",
+}  # fmt: skip
 
 Install = Callable[..., None]
 
