@@ -43,7 +43,7 @@ def tokenizer(*special: str, end: str = "") -> Any:
     core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
     core.decoder = decoders.Metaspace()
     ends = [("<s>", 0), ("</s>", 1)]
-    core.post_processor = processors.TemplateProcessing(single=f"<s> $A {end}", special_tokens=ends)
+    core.post_processor = processors.TemplateProcessing(single=f"<s> $A {end}".strip(), special_tokens=ends)
     made = PreTrainedTokenizerFast(
         tokenizer_object=core, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<pad>"
     )
