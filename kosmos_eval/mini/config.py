@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from kosmos_eval.errors import DataError
 from kosmos_eval.kosmos.config import KosmosConfig, TextConfig, VisionConfig
 from kosmos_eval.mini.tokenizer import IMAGE_TOKENS, build_tokenizer
+from kosmos_eval.safe_yaml import load_yaml
 
 
 class _Strict(BaseModel):
@@ -101,6 +102,6 @@ class Recipe(_Strict):
 def load_recipe(path: Path) -> Recipe:
     """Reads the YAML. Raises DataError naming the file and the key."""
     try:
-        return Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Recipe.model_validate(load_yaml(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError, ValidationError) as error:
         raise DataError(f"{path}: {error}") from error
