@@ -30,6 +30,7 @@ class Batch:
     here: Tensor
     ahead: Tensor
     bins: Tensor
+    starts: Tensor
     scores: Tensor
     verdicts: Tensor
 
@@ -61,6 +62,7 @@ def collate(rows: Sequence[TrainingRow], width: int, device: torch.device, shift
         here=_flat(rows, "here", torch.long, device),
         ahead=_flat(rows, "ahead", torch.long, device),
         bins=_flat(rows, "bins", torch.long, device),
+        starts=_flat(rows, "starts", torch.long, device, 4),
         scores=_flat(rows, "scores", torch.float32, device),
         verdicts=_flat(rows, "verdicts", torch.float32, device, 4),
     )

@@ -12,6 +12,7 @@ from kosmos_eval.kosmos.model import Kosmos
 from kosmos_eval.mini.batches import Batch, embed
 from kosmos_eval.mini.dense_labels import BINS, STRIP
 from kosmos_eval.mini.fast import Decoded, decode
+from kosmos_eval.mini.scripts import RANKS
 
 HERE = ((1, 0), (2, 0))
 AHEAD = tuple([(2, head) for head in (1, 2, 3)] + [(3, head) for head in range(8)])
@@ -19,20 +20,25 @@ AHEAD = tuple([(2, head) for head in (1, 2, 3)] + [(3, head) for head in range(8
 
 One head carries an eighth of an image token: all heads of a layer must look at it for the layer to see all of it.
 """
+STARTS = ((2, 4), (2, 5))
+"""Heads taught to look at the token that was the first to be read from the same image token: how far back it is says
+how many characters of the strip are done, which with the strip's filled bins says where the next one is."""
 CHOICE, GROUPS = 4, 8
 """In this layer head `g` is taught to look at the image token if the next character is in bins `g`, else at `<s>`."""
 WEIGH = (3, 7)
 """The head with which a question about an opinion is taught to look at the words that say most."""
-BIN_LAYER, SCORE_LAYER = 3, 2
+BIN_LAYER, SCORE_LAYER, RANK_LAYER = 3, 2, 2
 _FLOOR = 0.1
 
 
 class Helpers(nn.Module):
-    """Throw-away heads: the bin of the next character in its strip, and the verdict of the word before."""
+    """Throw-away heads: the bin of the next character in its strip, the place of the newest among those of its strip,
+    and the verdict of the word before."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.bin = nn.Linear(width, STRIP * BINS)
+        self.rank = nn.Linear(width, RANKS)
         self.score = nn.Linear(width, 1)
 
 
@@ -71,10 +77,10 @@ def decoder_loss(
     depth = len(decoder.blocks)
     choosing = tuple((CHOICE, head) for head in range(GROUPS))
     wide = decoder.config.attention_heads
-    taught = [h for h in dict.fromkeys((*HERE, *AHEAD, *choosing, WEIGH)) if h[0] < depth and h[1] < wide]
+    taught = [h for h in dict.fromkeys((*HERE, *AHEAD, *STARTS, *choosing, WEIGH)) if h[0] < depth and h[1] < wide]
     embeds = embed(decoder.embed_tokens.weight, batch)
-    bin_layer, score_layer = min(BIN_LAYER, depth - 1), min(SCORE_LAYER, depth - 1)
-    decoded = decode(decoder, embeds, batch.index, {bin_layer, score_layer}, taught)
+    bin_layer, score_layer, rank_layer = (min(layer, depth - 1) for layer in (BIN_LAYER, SCORE_LAYER, RANK_LAYER))
+    decoded = decode(decoder, embeds, batch.index, {bin_layer, score_layer, rank_layer}, taught)
     target, weight = batch.ids[:, 1:], batch.weights[:, 1:]
     counts = weight > 0
     logits = decoder.logits(decoded.hidden[:, :-1][counts]).float()
@@ -88,8 +94,14 @@ def decoder_loss(
         ahead = _pointing(decoded, [h for h in AHEAD if h in taught], batch.ahead)
         rows, places, bins = batch.bins.unbind(1)
         inside = F.cross_entropy(helpers.bin(decoded.layers[bin_layer][rows, places]).float(), bins)
-        loss = loss + pointer_weight * (here + ahead + inside)
-        figures |= {"here": here.item(), "ahead": ahead.item(), "bin": inside.item()}
+        rows, places, _, ranks = batch.starts.unbind(1)
+        rank = F.cross_entropy(helpers.rank(decoded.layers[rank_layer][rows, places]).float(), ranks)
+        loss = loss + pointer_weight * (here + ahead + inside + rank)
+        figures |= {"here": here.item(), "ahead": ahead.item(), "bin": inside.item(), "rank": rank.item()}
+        if set(STARTS) <= set(taught):
+            begun = _pointing(decoded, STARTS, batch.starts[:, :3])
+            loss = loss + pointer_weight * begun
+            figures["start"] = begun.item()
         if set(choosing) <= set(taught):
             choice = _choosing(decoded, batch.ahead, batch.bins)
             loss = loss + pointer_weight * choice

@@ -14,6 +14,8 @@ _TOKENIZER = build_tokenizer()
 _IDS = _TOKENIZER.get_vocab(with_added_tokens=True)
 BOI, EOI = _IDS["<image>"], _IDS["</image>"]
 _FIRST_PLACEHOLDER, _FLOOR = 4, 0.02
+RANKS = 24
+"""How many characters of one image token are told apart by their place among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,9 @@ class TrainingRow:
     """Ids; where pictures start; how much each id counts as a target; and what the helpers are to learn.
 
     `here` and `ahead` are (position, position of an image token): where the character at a position was read, and
-    where the next one will be; `bins` is (position, bin of the next character); `scores` (position, score of the
-    word that ended before it); `verdicts` (position of a question, position of a scored word, its share of the scores).
+    where the next one will be; `bins` is (position, bin of the next character); `starts` (position, position of the
+    first token read from the same image token, how many came between); `scores` (position, score of the word that ended
+    before it); `verdicts` (position of a question, position of a scored word, its share of the scores).
     """
 
     ids: list[int] = field(default_factory=lambda: [BOS])
@@ -62,6 +65,7 @@ class TrainingRow:
     here: list[tuple[int, int]] = field(default_factory=list)
     ahead: list[tuple[int, int]] = field(default_factory=list)
     bins: list[tuple[int, int]] = field(default_factory=list)
+    starts: list[tuple[int, int, int]] = field(default_factory=list)
     scores: list[tuple[int, float]] = field(default_factory=list)
     verdicts: list[tuple[int, int, float]] = field(default_factory=list)
 
@@ -119,10 +123,18 @@ def _point(row: TrainingRow, places: Sequence[Place], first: int, last: int) -> 
         return
     start, position = row.pictures[-1][0], len(row.ids) - 1
     if last >= 0:
-        row.here.append((position, start + places[last].token))
+        _read(row, position, start + places[last].token)
     ahead = places[max(first, 0)]
     row.ahead.append((position - 1, start + ahead.token))
     row.bins.append((position - 1, ahead.bin))
+
+
+def _read(row: TrainingRow, position: int, source: int) -> None:
+    """The newest token was read from an image token: as the first of it, or after others."""
+    follows = row.starts and row.here[-1] == (position - 1, source)
+    begun = row.starts[-1][1] if follows else position
+    row.here.append((position, source))
+    row.starts.append((position, begun, min(position - begun, RANKS - 1)))
 
 
 def _score(row: TrainingRow, run: Sequence[Words], owner: int, inside: int) -> None:
