@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -11,7 +12,15 @@ from typing import Any
 
 from kosmos_eval.environment import versions
 from kosmos_eval.manifest import Counts
-from kosmos_eval.metrics.base import Metric, Prediction, Score, compute_all, declaration, per_sample_all
+from kosmos_eval.metrics.base import (
+    Metric,
+    Prediction,
+    Score,
+    compute_all,
+    counts_over_split,
+    declaration,
+    per_sample_all,
+)
 from kosmos_eval.record import Record
 from kosmos_eval.responses import Index
 from kosmos_eval.spool import spooled
@@ -19,7 +28,9 @@ from kosmos_eval.store import RunFolder
 
 NO_ANSWER = "no sample was answered"
 SLICE = 65_536
-"""Samples whose values are worked out together. No caption split is larger: its metrics work on a whole."""
+"""Samples whose values are worked out together by metrics that count over a split. No caption split is larger."""
+CHUNK = 2048
+"""The same of other metrics, where there are more than `SLICE`: what is held in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +49,10 @@ class Outcome:
 
     def each_sample(self) -> Iterator[tuple[str, dict[str, float]]]:
         """The finite values of each answered sample, by metric, one sample at a time."""
-        for start in range(0, len(self.predictions), SLICE):
-            part = self.predictions[start : start + SLICE]
+        whole = len(self.predictions) <= SLICE or any(map(counts_over_split, self.metrics))
+        size = SLICE if whole else CHUNK
+        for start in range(0, len(self.predictions), size):
+            part = self.predictions[start : start + size]
             for prediction, row in zip(part, per_sample_all(self.metrics, part), strict=True):
                 yield prediction.sample_id, {k: v for k, v in row.items() if math.isfinite(v)}
 
@@ -72,7 +85,7 @@ class _Tally:
     def add(self, sample_id: str, record: Record | None) -> None:
         self.samples += 1
         if not _answered(record):
-            self.errors[sample_id] = _error(record)
+            self.errors[sample_id] = sys.intern(_error(record))  # a million of one reason are one text
         if record is None:
             return
         if not record.response.fits:

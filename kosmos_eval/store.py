@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -30,9 +30,13 @@ SAMPLES, REFERENCES = "samples.jsonl", "references.json"
 SCORES, PER_SAMPLE = "scores.json", "per_sample.jsonl"
 HISTORY = "scores_history.jsonl"
 
+AGAIN = "remove it, and the same `run` command makes it again"
+"""What to do about a damaged file that is computed from others."""
+
 _REPLACED = ("scores", "metrics", "made_by")
 """Of `scores.json`, what is not lost when it says something else."""
 _FIGURE = frozenset(("metric", "value", "n", "reason", "primary", "stderr"))
+_SAMPLE = frozenset(("id", "prompt_hash", "target", "group", "label", "fields", "images"))
 
 
 class RunBusyError(KosmosEvalError):
@@ -70,7 +74,7 @@ class RunFolder:
 
     def each_sample(self) -> Iterator[dict[str, Any]]:
         """The same, one at a time."""
-        return self._jsonl(SAMPLES)
+        return self._jsonl(SAMPLES, _is_sample)
 
     def write_samples(self, rows: Iterable[Mapping[str, Any]]) -> None:
         lines = (json.dumps(row, ensure_ascii=True, allow_nan=False, default=str) + "\n" for row in rows)
@@ -95,7 +99,7 @@ class RunFolder:
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             whole = False
         if not whole:
-            raise DataError(f"{path}: not a run's scores; remove it, and the same `run` command makes it again")
+            raise DataError(f"{path}: not a run's scores; {AGAIN}")
         return found
 
     def write_scores(self, scores: Mapping[str, Any], per_sample: Iterable[Mapping[str, Any]]) -> None:
@@ -115,15 +119,19 @@ class RunFolder:
 
     def each_per_sample(self) -> Iterator[tuple[str, dict[str, float]]]:
         """The same, one sample at a time."""
-        return ((row["id"], row["values"]) for row in self._jsonl(PER_SAMPLE))
+        return ((row["id"], row["values"]) for row in self._jsonl(PER_SAMPLE, _is_valued))
 
-    def _jsonl(self, file: str) -> Iterator[dict[str, Any]]:
-        path = self.path / file
+    def _jsonl(self, file: str, fits: Callable[[Any], bool]) -> Iterator[dict[str, Any]]:
+        path, number = self.path / file, 0
         try:
             with path.open(encoding="utf-8") as lines:
-                yield from map(json.loads, lines)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: not readable ({error})") from None
+                for number, line in enumerate(lines, start=1):
+                    row = json.loads(line)
+                    if not fits(row):
+                        raise DataError(f"{path}, line {number}: not a sample's; {AGAIN}")
+                    yield row
+        except (OSError, ValueError, RecursionError) as error:
+            raise DataError(f"{path}, line {number + 1}: not readable ({error}); {AGAIN}") from None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -137,6 +145,27 @@ class RunFolder:
 
     def appending(self, file: str = RESPONSES) -> Appender:
         return Appender(self.path / file)
+
+
+def _is_sample(row: Any) -> bool:
+    return (
+        isinstance(row, dict)
+        and row.keys() >= _SAMPLE
+        and isinstance(row["id"], str)
+        and isinstance(row["prompt_hash"], str)
+        and isinstance(row["group"], str | None)
+        and isinstance(row["fields"], dict)
+        and isinstance(row["images"], list)
+    )
+
+
+def _is_valued(row: Any) -> bool:
+    return (
+        isinstance(row, dict)
+        and isinstance(row.get("id"), str)
+        and isinstance(row.get("values"), dict)
+        and all(type(value) in (int, float) for value in row["values"].values())
+    )
 
 
 def _lock(file: IO[str], folder: Path) -> None:

@@ -33,6 +33,7 @@ def main(count: int, out: Path, shots: int = 2) -> None:
         nonlocal began
         times[name] = round(time.perf_counter() - began, 2)
         times[f"{name}_peak_mib"] = _peak()
+        print(name, times[name], "s, peak", times[f"{name}_peak_mib"], "MiB", file=sys.stderr, flush=True)
         began = time.perf_counter()
 
     planned = Cell.of(load_task("synthetic", data, tasks_dir=TASKS_DIR), prompt_file("synthetic", None, TASKS_DIR),

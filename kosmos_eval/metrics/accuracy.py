@@ -30,7 +30,7 @@ class Accuracy(Metric):
         return [{} if correct is None else {self.name: float(correct)} for correct in outcomes]
 
     def compute(self, predictions: Sequence[Prediction]) -> list[Score]:
-        return [mean_score(self.name, [float(c) for c in outcomes(predictions)], absent=NOTHING_ANSWERED)]
+        return [mean_score(self.name, outcomes(predictions), absent=NOTHING_ANSWERED)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +54,27 @@ class BinomialP(Metric):
     def compute(self, predictions: Sequence[Prediction]) -> list[Score]:
         from scipy.stats import binomtest
 
-        answered = [p for p in predictions if is_correct(p) is not None]
+        right, answered, chances = 0, 0, set[float | None]()
+        for prediction in predictions:
+            correct = is_correct(prediction)
+            if correct is not None:
+                right += correct
+                answered += 1
+                chances.add(self.chance if self.chance is not None else chance_of(prediction))
         if not answered:
             return [undefined(self.name, NOTHING_ANSWERED)]
-        chances = {self.chance if self.chance is not None else chance_of(p) for p in answered}
         if len(chances) > 1:
-            return [undefined(self.name, "the samples differ in their number of choices", len(answered))]
+            return [undefined(self.name, "the samples differ in their number of choices", answered)]
         chance = chances.pop()
         if chance is None:
-            return [undefined(self.name, "the number of choices is not known", len(answered))]
-        right = sum(bool(is_correct(p)) for p in answered)
-        p_value = binomtest(right, len(answered), chance, alternative="greater").pvalue
-        return [Score(self.name, float(p_value), len(answered))]
+            return [undefined(self.name, "the number of choices is not known", answered)]
+        p_value = binomtest(right, answered, chance, alternative="greater").pvalue
+        return [Score(self.name, float(p_value), answered)]
 
 
-def outcomes(predictions: Sequence[Prediction]) -> list[bool]:
-    """Right or wrong, of the predictions that say anything."""
-    return [correct for correct in map(is_correct, predictions) if correct is not None]
+def outcomes(predictions: Sequence[Prediction]) -> Sequence[int]:
+    """1 for right or 0 for wrong, of the predictions that say anything."""
+    return bytearray(correct for correct in map(is_correct, predictions) if correct is not None)
 
 
 def is_correct(prediction: Prediction) -> bool | None:

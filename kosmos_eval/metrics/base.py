@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -126,15 +127,15 @@ def grouped_mean_scores(
     name: str, predictions: Sequence[Prediction], value_of: Callable[[Prediction], float | None], *, absent: str
 ) -> list[Score]:
     """The overall mean, then one mean per group in alphabetical order, named `name/group`."""
-    groups: dict[str, list[float]] = {}
-    overall: list[float] = []
+    groups: dict[str, array[float]] = {}
+    overall = array("d")
     for prediction in predictions:
         value = value_of(prediction)
         if value is None:
             continue
         overall.append(value)
         if prediction.group is not None:
-            groups.setdefault(prediction.group, []).append(value)
+            groups.setdefault(prediction.group, array("d")).append(value)
     scores = [mean_score(name, overall, absent=absent)]
     scores += [mean_score(f"{name}/{group_name(group)}", groups[group], absent=absent) for group in sorted(groups)]
     return scores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -66,7 +67,7 @@ class ConstantBaseline(_Baseline):
             return [undefined(self.name, NO_TARGETS)]
         accuracy = VqaAccuracy()
         values = (accuracy.of(replace(p, text=answer)) for p in predictions if annotator_answers(p.target))
-        return [mean_score(self.name, [v for v in values if v is not None], absent=NOTHING_ANSWERED)]
+        return [mean_score(self.name, array("d", (v for v in values if v is not None)), absent=NOTHING_ANSWERED)]
 
     def answer_for(self, predictions: Sequence[Prediction]) -> str | None:
         """The constant answer: the one given, else the best one for these questions."""
@@ -87,8 +88,8 @@ class ChanceBaseline(_Baseline):
     def compute(self, predictions: Sequence[Prediction]) -> list[Score]:
         if not predictions:
             return [undefined(self.name, "no samples")]
-        chances = [1.0 / self.choices if self.choices else chance_of(p) for p in predictions]
-        known = [chance for chance in chances if chance is not None]
+        chances = (1.0 / self.choices if self.choices else chance_of(p) for p in predictions)
+        known = array("d", (chance for chance in chances if chance is not None))
         if not known:
             return [undefined(self.name, "the number of choices is not known", len(predictions))]
         return [Score(self.name, PER_CENT * sum(known) / len(known), len(known))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,16 +37,21 @@ class RocAuc(Metric):
         return str(prediction.target).strip() == self.positive.strip()
 
     def compute(self, predictions: Sequence[Prediction]) -> list[Score]:
-        answered = [p for p in predictions if p.target is not None and (p.scores or p.text is not None)]
-        margins = [self.margin(prediction) for prediction in answered]
-        known = [margin for margin in margins if margin is not None]
-        labels = [self._is_positive(prediction) for prediction in answered]
-        reason = self._why_undefined(len(answered), len(known), labels)
+        margins, labels = array("d"), bytearray()
+        for prediction in predictions:
+            if prediction.target is None or not (prediction.scores or prediction.text is not None):
+                continue
+            labels.append(self._is_positive(prediction))
+            margin = self.margin(prediction)
+            if margin is not None:
+                margins.append(margin)
+        reason = self._why_undefined(len(labels), len(margins), labels)
         if reason is not None:
-            return [undefined(self.name, reason, len(answered))]
+            return [undefined(self.name, reason, len(labels))]
+        import numpy as np
         from sklearn.metrics import roc_auc_score
 
-        area = float(roc_auc_score(labels, known))
+        area = float(roc_auc_score(np.asarray(labels), np.asarray(margins)))
         error = hanley_mcneil(area, sum(labels), len(labels) - sum(labels))
         return [Score(self.name, PER_CENT * area, len(labels), stderr=PER_CENT * error)]
 
@@ -58,7 +64,7 @@ class RocAuc(Metric):
         margin = positive - next(iter(scores.values()))
         return margin if abs(margin) < float("inf") else None
 
-    def _why_undefined(self, answered: int, known: int, labels: Sequence[bool]) -> str | None:
+    def _why_undefined(self, answered: int, known: int, labels: Sequence[int]) -> str | None:
         if not answered:
             return "no prediction with choice scores"
         if known < answered:

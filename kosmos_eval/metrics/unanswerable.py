@@ -31,25 +31,26 @@ class Unanswerable(Metric):
         ]
 
     def compute(self, predictions: Sequence[Prediction]) -> list[Score]:
-        said = [float(says_unanswerable(p.text)) for p in predictions if p.text is not None]
+        said = bytearray(says_unanswerable(p.text) for p in predictions if p.text is not None)
         share = mean_score(f"{self.name}_predicted", said, absent="no prediction with an answer text")
         return [share, self._f1(predictions)]
 
     def _f1(self, predictions: Sequence[Prediction]) -> Score:
         name = f"{self.name}_f1"
-        pairs = [
-            (gold, says_unanswerable(prediction.text))
-            for prediction in predictions
-            if prediction.text is not None and (gold := is_unanswerable(prediction)) is not None
-        ]
-        if not pairs:
+        truth, said = bytearray(), bytearray()
+        for prediction in predictions:
+            if prediction.text is not None and (gold := is_unanswerable(prediction)) is not None:
+                truth.append(gold)
+                said.append(says_unanswerable(prediction.text))
+        if not truth:
             return undefined(name, "no prediction with an answer text and annotators' answers")
-        if not any(gold or said for gold, said in pairs):
-            return undefined(name, "no question is unanswerable and none is called so", len(pairs))
+        if not any(truth) and not any(said):
+            return undefined(name, "no question is unanswerable and none is called so", len(truth))
+        import numpy as np
         from sklearn.metrics import f1_score
 
-        value = f1_score([gold for gold, _ in pairs], [said for _, said in pairs], zero_division=0)
-        return Score(name, PER_CENT * float(value), len(pairs))
+        value = f1_score(np.asarray(truth), np.asarray(said), zero_division=0)
+        return Score(name, PER_CENT * float(value), len(truth))
 
 
 def says_unanswerable(text: str) -> bool:

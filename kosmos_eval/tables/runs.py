@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kosmos_eval.errors import UsageError
+from kosmos_eval.errors import DataError, UsageError
 from kosmos_eval.manifest import MANIFEST, Manifest
 from kosmos_eval.metrics.base import PER_CENT, group_name
-from kosmos_eval.store import PER_SAMPLE, SAMPLES, RunFolder
+from kosmos_eval.store import AGAIN, PER_SAMPLE, SAMPLES, RunFolder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +69,8 @@ class FinishedRun:
             return None
         found = self.values[base].dropna()
         if group:
-            found = found[found.index.isin(_groups(*self._stamp(SAMPLES)).get(group, ()))]
+            groups = _groups(*self._stamp(SAMPLES))
+            found = found[groups.reindex(found.index).to_numpy() == group]
         if not len(found) or abs(PER_CENT * found.mean() - score) > _SAME * max(1.0, abs(score)):
             return None
         return found
@@ -109,16 +112,57 @@ def aligned(columns: Sequence[pd.Series], absent: float) -> tuple[pd.Index, NDAr
 
 @lru_cache(maxsize=16)  # a comparison reads a baseline's values once for each of its variants
 def _values(folder: Path, stamp: int) -> pd.DataFrame:
+    import numpy as np
     import pandas as pd
 
-    rows = RunFolder(folder).per_sample()
-    return pd.DataFrame(list(rows.values()), index=pd.Index(list(rows), dtype=object), dtype=float)
+    ids: list[str] = []
+    columns: dict[str, array[float]] = {}
+    for sample_id, values in RunFolder(folder).each_per_sample():
+        for name, value in values.items():
+            if name not in columns:
+                columns[name] = array("d", [np.nan]) * len(ids)
+            columns[name].append(value)
+        ids.append(sys.intern(sample_id))
+        for column in columns.values():
+            if len(column) < len(ids):
+                column.append(np.nan)
+    order, index = _by_id(ids, folder / PER_SAMPLE)
+    return pd.DataFrame({name: np.asarray(column)[order] for name, column in columns.items()}, index)
 
 
 @lru_cache(maxsize=16)
-def _groups(folder: Path, stamp: int) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for row in RunFolder(folder).samples():
-        if row["group"] is not None:
-            found.setdefault(group_name(row["group"]), set()).add(row["id"])
-    return found
+def _groups(folder: Path, stamp: int) -> pd.Series:
+    """The samples' groups by id, as they are called in a metric's name."""
+    import numpy as np
+    import pandas as pd
+
+    ids: list[str] = []
+    numbers: dict[str | None, int] = {None: -1}
+    codes = array("i")
+    for row in RunFolder(folder).each_sample():
+        ids.append(sys.intern(row["id"]))
+        group = None if row["group"] is None else group_name(row["group"])
+        codes.append(numbers.setdefault(group, len(numbers) - 1))
+    names = [name for name in numbers if name is not None]
+    order, index = _by_id(ids, folder / SAMPLES)
+    return pd.Series(pd.Categorical.from_codes(np.asarray(codes)[order], pd.Index(names)), index)
+
+
+def _by_id(ids: list[str], file: Path) -> tuple[NDArray[np.intp], pd.Index]:
+    """The order that sorts the ids, and their index."""
+    import numpy as np
+
+    names = np.array(ids, dtype=object)
+    order = np.argsort(names, kind="stable")
+    index = _index(tuple(names[order]))
+    if not index.is_unique:
+        raise DataError(f"{file}: holds {index[index.duplicated()][0]!r} twice; {AGAIN}")
+    return order, index
+
+
+@lru_cache(maxsize=4)
+def _index(ids: tuple[str, ...]) -> pd.Index:
+    """Runs on the same samples share one index: in a large split the ids take more room than the values."""
+    import pandas as pd
+
+    return pd.Index(ids, dtype=object)
