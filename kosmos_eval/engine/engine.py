@@ -34,19 +34,22 @@ from kosmos_eval.request import ChoiceScore, Generate, Request, Response, Score,
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
+    from kosmos_eval.engine.image_files import ImageFiles
+
 
 class Engine:
     """Runs requests on a Kosmos network. `limits` say how much is done at once; they do not change what is said."""
 
     def __init__(
-        self, network: Kosmos, processor: Processor, load: Callable[[Image], PILImage], limits: Limits | None = None
-    ) -> None:
+        self, network: Kosmos, processor: Processor, load: Callable[[Image], PILImage], limits: Limits | None = None,
+        files: ImageFiles | None = None,
+    ) -> None:  # fmt: skip
         self.processor = processor
         self.limits = limits or Limits()
         self.kv_bytes = self.limits.kv_bytes
         """What batches may take now: less than `limits` say once memory was short."""
         self.runner = Runner(network)
-        self.images = ImageStore(network, load, processor.preprocessing, self.limits.image_bytes)
+        self.images = ImageStore(network, load, processor.preprocessing, self.limits.image_bytes, files)
 
     @torch.inference_mode()
     def run(self, requests: Iterable[Request]) -> Iterator[tuple[int, Response]]:

@@ -15,6 +15,7 @@ from kosmos_eval.prompt import Image
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
+    from kosmos_eval.engine.image_files import ImageFiles
     from kosmos_eval.kosmos.model import Kosmos
 
 BATCH = 16
@@ -36,12 +37,16 @@ def _source(image: Image) -> Source:
 
 
 class ImageStore:
-    """Image tokens by content (128 bits of the pixels); bounded in bytes, the least used given up first."""
+    """Image tokens by content (128 bits of the pixels); bounded in bytes, the least used given up first.
+
+    Behind it there may be `files` that outlive the process.
+    """
 
     def __init__(
-        self, network: Kosmos, load: Callable[[Image], PILImage], preprocess: Callable[[PILImage], Tensor], limit: int
-    ) -> None:
-        self.network, self.load, self.preprocess, self.limit = network, load, preprocess, limit
+        self, network: Kosmos, load: Callable[[Image], PILImage], preprocess: Callable[[PILImage], Tensor], limit: int,
+        files: ImageFiles | None = None,
+    ) -> None:  # fmt: skip
+        self.network, self.load, self.preprocess, self.limit, self.files = network, load, preprocess, limit, files
         self._embeds: OrderedDict[bytes, Tensor] = OrderedDict()
         self._content: dict[Source, bytes] = {}
         self._bytes = 0
@@ -64,15 +69,29 @@ class ImageStore:
         return key, pixels
 
     def embed(self, pixels: dict[bytes, Tensor]) -> None:
-        """Runs the vision tower and the resampler over pictures that have no tokens yet."""
-        keys = list(pixels)
+        """Gives pictures their tokens: from the files if they are there, else by the vision tower and the resampler."""
+        keys = [key for key in pixels if not self._found(key)]
         for i in range(0, len(keys), BATCH):
             batch = torch.stack([pixels[k] for k in keys[i : i + BATCH]])
             tokens = self.network.encode_images(batch.to(self.network.device, self.network.dtype))
             self.encoded += len(batch)
             for key, embeds in zip(keys[i : i + BATCH], tokens, strict=True):
-                self._embeds[key] = embeds.clone()
-                self._bytes += embeds.nbytes
+                self._keep(key, embeds.clone())
+                if self.files is not None:
+                    self.files.put(key, embeds)
+
+    def _keep(self, key: bytes, embeds: Tensor) -> None:
+        self._embeds[key] = embeds
+        self._bytes += embeds.nbytes
+
+    def _found(self, key: bytes) -> bool:
+        """Whether the files had a picture's tokens."""
+        config = self.network.config
+        shape = (config.latent_query_num, config.text.embed_dim)
+        embeds = None if self.files is None else self.files.get(key, shape)
+        if embeds is not None:
+            self._keep(key, embeds.to(self.network.device, self.network.dtype))
+        return embeds is not None
 
     def gather(self, keys: list[bytes]) -> Tensor:
         """(pictures, image tokens, width) in the order of `keys`; then forgets what exceeds the limit."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from kosmos_eval.data.images import load as load_image
 from kosmos_eval.engine.engine import Engine
+from kosmos_eval.engine.image_files import image_files
 from kosmos_eval.engine.limits import Limits
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.kosmos.model import Kosmos
@@ -46,7 +47,11 @@ class KosmosModel:
         self, network: Kosmos, processor: Processor, name: str, folder: Path, limits: Limits | None = None
     ) -> None:
         self.network, self.processor, self.name, self.folder = network, processor, name, folder
-        self.engine = Engine(network, processor, load_image, limits)
+        self.engine = Engine(network, processor, load_image, limits, image_files(self._image_tokens))
+
+    def _image_tokens(self) -> str:
+        """A name for what decides the image tokens of a picture."""
+        return f"{self.fingerprint}-{str(self.network.dtype).removeprefix('torch.')}"
 
     @classmethod
     def load(
