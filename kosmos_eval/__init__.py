@@ -35,6 +35,7 @@ _HOMES = {
     "kosmos_eval.api": "evaluate load_task sweep",
     "kosmos_eval.tables": "leaderboard",
     "kosmos_eval.comparison": "compare",
+    "kosmos_eval.examination": "doctor",
     "kosmos_eval.rescoring": "rescore",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()} | {
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
         RequestTooLongError,
         UsageError,
     )
+    from kosmos_eval.examination import doctor
     from kosmos_eval.metrics.accuracy import Accuracy, BinomialP
     from kosmos_eval.metrics.base import Metric, Prediction, Score
     from kosmos_eval.metrics.baselines import ChanceBaseline, ConstantBaseline, MajorityBaseline

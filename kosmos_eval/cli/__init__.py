@@ -12,6 +12,7 @@ from kosmos_eval.cli.benchmarks import preview, tasks
 from kosmos_eval.cli.board import leaderboard
 from kosmos_eval.cli.compare import compare
 from kosmos_eval.cli.data import app as data_app
+from kosmos_eval.cli.doctor import doctor
 from kosmos_eval.cli.language import language
 from kosmos_eval.cli.lm_eval import FORWARDED, lm_eval
 from kosmos_eval.cli.plugin import app as plugin_app
@@ -39,6 +40,7 @@ app.command()(rescore)
 app.command()(leaderboard)
 app.command()(compare)
 app.command()(bench)
+app.command()(doctor)
 app.command()(language)
 app.command("lm-eval", context_settings=FORWARDED, add_help_option=False)(lm_eval)
 app.command()(report)

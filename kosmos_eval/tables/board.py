@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.errors import UsageError
+from kosmos_eval.examination.report import Report, reports
 from kosmos_eval.tables.figures import figure
 from kosmos_eval.tables.language import averages
-from kosmos_eval.tables.origin import data_source, samples_per_second, versions_of
+from kosmos_eval.tables.origin import data_source, samples_per_second, verdict, versions_of
 from kosmos_eval.tables.runs import FinishedRun, finished_runs
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ EVIDENCE = (
 )  # fmt: skip
 PROVENANCE = (
     "rule", "data_source", "rationale", "data_fingerprint", "prompt_hash", "model_fingerprint", "dtype", "versions",
-    "run",
+    "doctor", "run",
 )  # fmt: skip
 TIMING = ("samples_per_s",)
 COLUMNS = (*KEY, *FIGURES, *EVIDENCE, *PROVENANCE, *TIMING)
@@ -56,7 +57,8 @@ def leaderboard(folder: str | Path, per_seed: bool = False, with_published: bool
     groups = _grouped(runs, per_seed)
     names = _names(groups)
     against = _against_standard([run for group in groups for run in group], per_seed)
-    rows = [row for group in groups for row in _rows(group, names[group], against)]
+    examined = list(reports(folder).values())
+    rows = [row for group in groups for row in _rows(group, names[group], against, examined)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     frame = pd.DataFrame([*rows, *averages(frame)], columns=list(COLUMNS))
     frame = frame.astype({**dict.fromkeys(_NUMBERS, "float64"), "primary": "bool"})
@@ -124,7 +126,9 @@ def _against_standard(runs: Sequence[FinishedRun], per_seed: bool) -> dict[Runs,
     return {found.variant: found for found in pairs}
 
 
-def _rows(group: Runs, names: dict[str, str], against: dict[Runs, Any]) -> Iterator[dict[str, Any]]:
+def _rows(
+    group: Runs, names: dict[str, str], against: dict[Runs, Any], examined: Sequence[Report]
+) -> Iterator[dict[str, Any]]:
     m = group[0].manifest
     seeds = [run.manifest.seed for run in group]
     common = {
@@ -143,6 +147,7 @@ def _rows(group: Runs, names: dict[str, str], against: dict[Runs, Any]) -> Itera
         "model_fingerprint": m.model_fingerprint,
         "dtype": m.dtype,
         "versions": versions_of([run.manifest for run in group]),
+        "doctor": verdict([run.manifest for run in group], examined),
         "run": "; ".join(run.name for run in group),
         "samples_per_s": samples_per_second([run.folder for run in group]),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
+from kosmos_eval.examination.report import Report
 from kosmos_eval.manifest import Manifest
 from kosmos_eval.plugins import all_tasks
 from kosmos_eval.store import RESPONSES, RunFolder
@@ -30,6 +31,13 @@ def versions_of(manifests: Iterable[Manifest]) -> str:
         for session in manifest.sessions
     ]
     return " | ".join(dict.fromkeys(found))
+
+
+def verdict(manifests: Sequence[Manifest], examined: Iterable[Report]) -> str | None:
+    """What `kosmos-eval doctor` said of the model, dtype, device and software of all sessions; None where it was not
+    asked."""
+    made = [(m.model_fingerprint, m.dtype, m.device, s.versions) for m in manifests for s in m.sessions]
+    return next((r.verdict for r in examined if made and all(r.speaks_of(*each) for each in made)), None)
 
 
 def samples_per_second(folders: Sequence[RunFolder]) -> float | None:

@@ -25,12 +25,17 @@ def cache_root() -> Path:
     return Path(named) if named else Path.home() / ".cache" / "kosmos-eval"
 
 
+def mini_folder(task: str, cache_dir: Path | None = None) -> Path:
+    """Where a task's mini benchmark lies once it is made; it holds MARKER then."""
+    return (cache_dir or cache_root()) / f"mini-v{MINI_VERSION}" / task
+
+
 def ensure_mini(task: str, cache_dir: Path | None = None) -> Path:
     """The folder of a task's mini benchmark, generated on first use."""
     if task not in MINI_TASKS:
         raise DataError(f"the mini suite has no task {task!r}{nearest(task, MINI_TASKS)}")
-    suite = (cache_dir or cache_root()) / f"mini-v{MINI_VERSION}"
-    folder = suite / task
+    folder = mini_folder(task, cache_dir)
+    suite = folder.parent
     if (folder / MARKER).is_file():
         return folder
     if folder.exists():
