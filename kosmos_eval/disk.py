@@ -20,18 +20,18 @@ _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextmanager
-def storing(path: Path, need: int | None = None) -> Iterator[None]:
+def storing(path: Path, need: int | None = None, option: str = "--out") -> Iterator[None]:
     """Turns what the system says against writing `path` into a StoreError: what, where, and how to go on.
 
-    need: bytes that are about to be written, where that is known.
+    need: bytes that are about to be written, where that is known; `option`: what names another place.
     """
     try:
         yield
     except OSError as error:
-        raise StoreError(f"{path}: {_reason(error, path, need)}") from None
+        raise StoreError(f"{path}: {_reason(error, path, need, option)}") from None
 
 
-def _reason(error: OSError, path: Path, need: int | None) -> str:
+def _reason(error: OSError, path: Path, need: int | None, option: str) -> str:
     if error.errno in _FULL:
         wanted = "" if need is None else f", {_size(need)} are to be written"
         return (
@@ -39,8 +39,8 @@ def _reason(error: OSError, path: Path, need: int | None) -> str:
             "make room and give the same command again"
         )
     if error.errno in _CLOSED:
-        return f"cannot be written ({error.strerror}); make its folder writable, or give another --out"
-    return f"cannot be written ({error.strerror or error})"
+        return f"cannot be written ({error.strerror}); make its folder writable, or give another {option}"
+    return f"cannot be written ({error.strerror or error}); give another {option}"
 
 
 def _free(path: Path) -> str:
@@ -53,12 +53,16 @@ def _size(count: int) -> str:
     return f"{count / 2**20:.1f} MiB" if count >= 2**20 else f"{-(-count // 1024)} KiB"
 
 
-def replace_file(path: Path, lines: str | Iterable[str]) -> None:
-    """Writes a file beside its place, waits until it is on the disk, then renames it there. One writer at a time."""
+def replace_file(path: Path, lines: str | Iterable[str], option: str = "--out") -> None:
+    """Writes a file beside its place, waits until it is on the disk, then renames it there. One writer at a time.
+
+    A folder that is wanting is made. `option`: what named the path. Raises StoreError, with the file as it was.
+    """
     draft = path.with_name(f".{path.name}.draft")
-    with storing(path):
+    with storing(path, option=option):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with draft.open("w", encoding="utf-8", errors="surrogatepass") as file:
+            with draft.open("w", encoding="utf-8", errors="surrogatepass", newline="") as file:
                 file.writelines([lines] if isinstance(lines, str) else lines)
                 file.flush()
                 os.fsync(file.fileno())

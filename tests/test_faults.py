@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
-from made_up_data import cell, colours, kept, write_colours
+import torch
+from made_up_data import TASKS_DIR, cell, colours, kept, write_colours
 
 import kosmos_eval.job as job_module
 import kosmos_eval.work as work_module
+from kosmos_eval.benchmarks.shapes import random_network
+from kosmos_eval.data.render_text import render_sst2
 from kosmos_eval.errors import KosmosEvalError, ModelError, StoreError
 from kosmos_eval.executor import InProcess
+from kosmos_eval.kosmos.weights import save_network
 from kosmos_eval.models.fake import FakeModel, ScriptedCrashError
+from kosmos_eval.report import write_report
+from kosmos_eval.rescoring import rescore
 from kosmos_eval.run import complete, run, run_path
 from kosmos_eval.store import RunFolder
+from kosmos_eval.tables import write_csv, write_json, write_latex, write_markdown
+from kosmos_eval.tables.parts import Part
 from kosmos_eval.task import Task
+
+resource = pytest.importorskip("resource", reason="limits of files and permissions as POSIX has them")
 
 TEST = 40
 NOBODY = 65534
@@ -131,3 +141,35 @@ def test_a_run_folder_that_is_a_file_is_told(task: Task, tmp_path: Path) -> None
     (tmp_path / "runs").write_text("")
     with pytest.raises(KosmosEvalError, match="runs"):
         run(cell(task), FakeModel(), tmp_path)
+
+
+FRAME, PART = pd.DataFrame({"model": ["x" * 5000]}), Part("t" * 5000, ("model",), (("x",),))
+WRITERS: dict[str, Callable[[Path, Path], object]] = {
+    "--csv": lambda path, _: write_csv(FRAME, path),
+    "--json": lambda path, _: write_json(FRAME, path),
+    "--markdown": lambda path, _: write_markdown([PART], path),
+    "--latex": lambda path, _: write_latex([PART], path),
+    "a report": lambda path, results: write_report(results, path),
+    "scores": lambda _, results: rescore(results, ["ChanceBaseline"], TASKS_DIR),
+    "a checkpoint": lambda path, _: save_network(random_network("mini", 0, "cpu", torch.float16), path),
+    "pictures": lambda path, results: render_sst2(results / "sentences.txt", path, "test"),
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_whatever_is_written_a_full_disk_is_told(kind: str, task: Task, tmp_path: Path) -> None:
+    results, path = tmp_path / "results", tmp_path / "new" / "out"
+    folder = run(cell(task), FakeModel(), results).folder.path
+    (results / "sentences.txt").write_text("1 a fine film\n0 a dull film\n")
+    before = {p: p.read_bytes() for p in results.rglob("*") if p.is_file()}
+    with files_of_at_most(100):
+        try:
+            found = WRITERS[kind](path, results)
+            told = found.attrs["refused"][0]["reason"] if isinstance(found, pd.DataFrame) else "nothing"
+        except StoreError as error:
+            told = str(error)
+    assert told.startswith(str(folder if kind == "scores" else path.parent))
+    assert "make room" in told
+    assert {p: p.read_bytes() for p in results.rglob("*") if p.is_file()} == before
+    assert not list(tmp_path.rglob("*.draft"))
+    WRITERS[kind](path, results)

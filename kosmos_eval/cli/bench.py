@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv as csv_module
 import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -65,10 +64,12 @@ def bench(
     table.title = f"{model or shape} on {network.device}, {kind}, threads: {threads}"
     console().print(table)
     if csv is not None:
-        with csv.open("w", newline="", encoding="utf-8") as file:
-            writer = csv_module.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(row for measured in found for row in rows(measured))
+        import pandas as pd
+
+        from kosmos_eval.tables.export import write_csv
+
+        frame = pd.DataFrame([row for measured in found for row in rows(measured)], columns=list(COLUMNS))
+        write_csv(frame.convert_dtypes(), csv)
 
 
 def _bench(shape: str, model: str | None, device: str, dtype: str, batch: int) -> Bench:

@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from kosmos_eval.disk import storing
 from kosmos_eval.errors import DataError
 
 RERENDERED_MARKER = "KOSMOS_EVAL_RERENDERED.json"
@@ -138,19 +139,25 @@ def render_sst2(sentences_file: Path, out: Path, split: str) -> int:
     """Write a sentence file as one split of Rendered SST-2's official layout; returns how many pictures were made.
 
     These are not the official pictures, so a marker file makes every result made from them say `re-rendered`. The
-    split appears whole or not at all. Raises DataError if a sentence does not fit or the split is there already.
+    split appears whole or not at all. Raises DataError if a sentence does not fit or the split is there already,
+    StoreError where it cannot be written.
     """
     pairs = read_stsa(sentences_file)
     if not split or Path(split).name != split:
         raise DataError(f"{split!r} is not the name of a split")
     if (out / split).exists():
         raise DataError(f"{out / split} is there already: remove it, or render to another folder")
-    out.mkdir(parents=True, exist_ok=True)
+    with storing(out / split):
+        out.mkdir(parents=True, exist_ok=True)
+        _render_split(pairs, sentences_file, out, split)
+    return len(pairs)
+
+
+def _render_split(pairs: list[tuple[str, str]], sentences_file: Path, out: Path, split: str) -> None:
     with tempfile.TemporaryDirectory(dir=out, prefix=".rendering-") as scratch:
         _render_pairs(pairs, sentences_file, Path(scratch) / split)
         _mark_rerendered(out, split, sentences_file.name, len(pairs))
         (Path(scratch) / split).rename(out / split)
-    return len(pairs)
 
 
 def _render_pairs(pairs: list[tuple[str, str]], sentences_file: Path, folder: Path) -> None:

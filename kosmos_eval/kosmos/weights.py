@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kosmos_eval.errors import CheckpointError
+from kosmos_eval.disk import storing, write_json
+from kosmos_eval.errors import CheckpointError, StoreError
 from kosmos_eval.kosmos.config import KosmosConfig, read_config
 from kosmos_eval.kosmos.model import Kosmos
 
@@ -158,14 +159,21 @@ def hf_tensors(network: Kosmos) -> Iterator[tuple[str, Tensor]]:
 
 
 def save_network(network: Kosmos, folder: Path, dtype: torch.dtype = torch.float16) -> None:
-    """Writes `config.json` and `model.safetensors` as Hugging Face's `Kosmos2ForConditionalGeneration` loads them."""
+    """Writes `config.json` and `model.safetensors` as Hugging Face's `Kosmos2ForConditionalGeneration` loads them.
+
+    Raises StoreError where they cannot be written.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.to(device="cpu", dtype=dtype).contiguous() for name, tensor in hf_tensors(network)}
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    config = {**network.config.to_hf(), "dtype": str(dtype).removeprefix("torch.")}
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    with storing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+        except SafetensorError as error:  # its way to tell of a full disk
+            raise StoreError(f"{folder / WEIGHTS}: cannot be written ({error}); make room, or choose another") from None
+    write_json(folder / "config.json", {**network.config.to_hf(), "dtype": str(dtype).removeprefix("torch.")})
 
 
 def fingerprint(folder: Path) -> str:

@@ -6,11 +6,11 @@ The folder is in Hugging Face's Kosmos-2 format. Its model card is written by ha
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
 
+from kosmos_eval.disk import write_json
 from kosmos_eval.kosmos.images import BICUBIC, CLIP_MEAN, CLIP_STD
 from kosmos_eval.kosmos.model import Kosmos
 from kosmos_eval.kosmos.weights import WEIGHTS, save_network
@@ -45,7 +45,7 @@ def write_checkpoint(network: Kosmos, folder: Path) -> None:
     (folder / WEIGHTS).chmod(0o644)
     save_tokenizer(folder)
     for name, content in (("preprocessor_config.json", PREPROCESSOR), ("generation_config.json", GENERATION)):
-        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / name, content)
 
 
 def newest(out: Path) -> str:

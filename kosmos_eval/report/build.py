@@ -90,7 +90,6 @@ def write_report(
     notes = tuple(_notes(board, selection, gathered, pictures))
     runs = [run for setting in settings for run in setting.runs.values()]
     text = page(_view(root, runs, payload, notes), payload, pictures.entries)
-    out.parent.mkdir(parents=True, exist_ok=True)
     replace_file(out, text)
     return Report(
         out, len(gathered.runs), len(selection.rows), selection.left_out, len(pictures.entries), len(text), notes

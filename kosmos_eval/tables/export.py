@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kosmos_eval.disk import replace_file
 from kosmos_eval.errors import UsageError
 from kosmos_eval.tables.parts import Part
 
@@ -73,14 +74,12 @@ def _latex_row(cells: Iterable[str]) -> str:
 
 
 def write_text(path: str | Path, text: str, option: str) -> None:
-    """Replaces a file in one step. Raises UsageError, naming the option, for a path that cannot be one."""
+    """Replaces a file in one step. Raises UsageError, naming the option, for a path that cannot be one, and StoreError
+    where it cannot be written."""
     path = Path(path)
     if path.is_dir() or not path.name:
         raise UsageError(f"{option} {path}: is a folder; give the name of a file")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text, encoding="utf-8", errors="surrogatepass", newline="")
-    draft.replace(path)
+    replace_file(path, text, option)
 
 
 def _neutral(value: Any) -> Any:

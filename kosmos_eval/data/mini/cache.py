@@ -44,7 +44,10 @@ def ensure_mini(task: str, cache_dir: Path | None = None) -> Path:
         suite.mkdir(parents=True, exist_ok=True)
         _generate(task, suite, folder)
     except OSError as error:
-        raise DataError(f"{folder}: the mini suite cannot be written ({error.strerror or error})") from error
+        raise DataError(
+            f"{folder}: the mini suite cannot be written ({error.strerror or error}); make room, or name another "
+            "folder in KOSMOS_EVAL_CACHE"
+        ) from error
     return folder
 
 
