@@ -13,6 +13,7 @@ from kosmos_eval.cli.board import leaderboard
 from kosmos_eval.cli.compare import compare
 from kosmos_eval.cli.data import app as data_app
 from kosmos_eval.cli.doctor import doctor
+from kosmos_eval.cli.export import app as export_app
 from kosmos_eval.cli.language import language
 from kosmos_eval.cli.lm_eval import FORWARDED, lm_eval
 from kosmos_eval.cli.plugin import app as plugin_app
@@ -45,6 +46,7 @@ app.command()(language)
 app.command("lm-eval", context_settings=FORWARDED, add_help_option=False)(lm_eval)
 app.command()(report)
 app.add_typer(data_app, name="data", help="Check, make and render benchmark data.")
+app.add_typer(export_app, name="export", help="Our tasks for other harnesses.")
 app.add_typer(plugin_app, name="plugin", help="Check a task plugin of your own.")
 
 

@@ -83,13 +83,19 @@ def numbers(text: str, option: str) -> list[int]:
 def load_tasks(wanted: list[str], data: str, split: str | None, tasks_dir: Path | None) -> list[Task]:
     """Tasks over their data. `all` is every built-in task that has data; one folder for several tasks holds <task>/."""
     from kosmos_eval.api import load_task
-    from kosmos_eval.plugins import all_tasks, task_class
+    from kosmos_eval.plugins import task_class
 
-    if wanted == ["all"]:
-        wanted = _with_data(sorted(all_tasks()), data)
+    wanted = names_with_data(wanted, data)
     for name in wanted:
         task_class(name, tasks_dir)
     return [load_task(name, data, split, tasks_dir) for name in dict.fromkeys(wanted)]
+
+
+def names_with_data(wanted: list[str], data: str) -> list[str]:
+    """The names; of `all` alone, those of every built-in task that has data."""
+    from kosmos_eval.plugins import all_tasks
+
+    return _with_data(sorted(all_tasks()), data) if wanted == ["all"] else wanted
 
 
 def _with_data(known: list[str], data: str) -> list[str]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from kosmos_eval.errors import UsageError
 
+PLACEHOLDER = "<image>"
+"""What stands for a picture in lm-eval's texts."""
+
 
 def require_lm_eval() -> None:
     """Raises UsageError where lm-eval is not installed; else makes sure that its own models are known to it.

@@ -23,6 +23,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tqdm import tqdm
 
 from kosmos_eval.errors import KosmosEvalError, RequestTooLongError, UsageError, nearest
+from kosmos_eval.interop import PLACEHOLDER
 from kosmos_eval.models import load_model
 from kosmos_eval.prompt import Image, Segment, Text, Tokens
 from kosmos_eval.request import Act, Choice, ChoiceScore, Generate, Request, Response, Score, Stage
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
     from kosmos_eval.models.kosmos import KosmosModel
 
-PLACEHOLDER = "<image>"
-"""What stands for a picture in lm-eval's texts."""
 NEWLINE = "</line>"
 """What KOSMOS was trained to write for a line's end: its tokenizer has no newline."""
 _CHOICES = 32
