@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from kosmos_eval.faults import ask_all
+from kosmos_eval.models import model_for_run
 from kosmos_eval.models.base import Model
 from kosmos_eval.pictures import Files, files_of
 from kosmos_eval.request import Response
@@ -38,6 +40,10 @@ class Executor(Protocol):
         ...
 
 
+Engine = Callable[[str, str, str, str | None], AbstractContextManager[tuple[Model, Executor]]]
+"""(name, device, dtype, revision) -> the model of that name, and who has it asked as long as the context lasts."""
+
+
 class InProcess:
     """Asks a model in this process, one unit after the other."""
 
@@ -47,6 +53,13 @@ class InProcess:
     def run(self, units: Iterable[WorkUnit]) -> Iterator[Answer]:
         for unit in units:
             yield from ask(self.model, unit)
+
+
+@contextmanager
+def in_process(name: str, device: str, dtype: str, revision: str | None) -> Iterator[tuple[Model, Executor]]:
+    """The engine that is this process."""
+    model = model_for_run(name, device, dtype, revision)
+    yield model, InProcess(model)
 
 
 def ask(model: Model, unit: WorkUnit) -> Iterator[Answer]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -12,9 +12,8 @@ from kosmos_eval.api import load_task
 from kosmos_eval.cell import Cell
 from kosmos_eval.demos import DemoChooser
 from kosmos_eval.errors import CheckpointError, KosmosEvalError, nearest
-from kosmos_eval.executor import InProcess
+from kosmos_eval.executor import Engine, InProcess, in_process
 from kosmos_eval.faults import OnError
-from kosmos_eval.models import model_for_run
 from kosmos_eval.models.base import Model
 from kosmos_eval.plugins import all_tasks, prompt_file
 from kosmos_eval.run import CellFailure, Done, Progress, complete, silent
@@ -126,18 +125,25 @@ def run_planned(
     progress: Progress = silent,
     model: Model | None = None,
     on_error: OnError = "record",
+    engine: Engine = in_process,
 ) -> Iterator[Done]:
     """Runs a sweep, one model after the other; each is loaded once, and only if it lacks an answer.
 
     A model whose weights cannot be read fails its own cells. `model` answers in place of those that were planned.
+    `engine` says where models are asked.
     """
     for part in planned:
-        left = list(part.cells)
-        asked = model or model_for_run(part.model.name, part.model.device, part.model.dtype, part.model.revision)
+        left, spec = list(part.cells), part.model
+        opened = (
+            nullcontext((model, InProcess(model)))
+            if model
+            else engine(spec.name, spec.device, spec.dtype, spec.revision)
+        )
         try:
-            for done in complete(part.cells, asked, InProcess(asked), out, progress, on_error):
-                left.remove(done.cell)
-                yield done
+            with opened as (asked, executor):
+                for done in complete(part.cells, asked, executor, out, progress, on_error):
+                    left.remove(done.cell)
+                    yield done
         except CheckpointError as error:
             yield from (CellFailure(cell, error) for cell in left)
         if model is not None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, ParamSpec, TypeVar
 
 import typer
 
@@ -16,6 +16,7 @@ from kosmos_eval.errors import KosmosEvalError, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from kosmos_eval.executor import Engine
     from kosmos_eval.task import Task
 
 P = ParamSpec("P")
@@ -30,6 +31,22 @@ TasksDir = Annotated[Path | None, typer.Option(help="A folder with task plugins 
 Prompts = Annotated[Path | None, typer.Option(help="A prompts YAML, or a folder with <task>.yaml, of your own.")]
 Demos = Annotated[str, typer.Option(help="How demonstrations are chosen: fixed, random or balanced.")]
 Limit = Annotated[int | None, typer.Option(help="So many samples, drawn by the seed, each label in its share.")]
+EngineName = Annotated[
+    Literal["local", "ray"], typer.Option(help="Who asks the model: this process, or Ray workers (docs/scale.md).")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="With --engine ray: a cluster, host:port or `auto`; else one is started here.", envvar="RAY_ADDRESS"
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(help="With --engine ray: how many replicas; else as many as the nodes have room for.", min=1),
+]
+HangTimeout = Annotated[
+    float | None, typer.Option(help="With --engine ray: seconds without an answer until a worker is replaced.", min=1)
+]
 
 
 def reporting(command: Callable[P, R]) -> Callable[P, R]:
@@ -62,6 +79,20 @@ def fail(message: str, kind: str = "error") -> None:
 def printable(text: str) -> str:
     """Text from data or files, with everything out of it that would steer a terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
+
+
+def engine_of(engine: str, address: str | None, workers: int | None, hang_timeout: float | None) -> Engine:
+    """Where models are asked. Raises UsageError for options of Ray without it."""
+    if engine == "ray":
+        from kosmos_eval.scale.dispatch import PATIENCE
+        from kosmos_eval.scale.ray_executor import on_ray
+
+        return on_ray(address, workers, hang_timeout or PATIENCE)
+    from kosmos_eval.executor import in_process
+
+    if workers is not None or hang_timeout is not None:
+        raise UsageError("--workers and --hang-timeout are for --engine ray")
+    return in_process
 
 
 def names(text: str, option: str) -> list[str]:

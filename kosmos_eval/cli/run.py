@@ -9,12 +9,17 @@ import typer
 
 from kosmos_eval.cli.common import (
     FAULT,
+    Address,
     Data,
     Demos,
+    EngineName,
+    HangTimeout,
     Limit,
     Prompts,
     Split,
     TasksDir,
+    Workers,
+    engine_of,
     fail,
     load_tasks,
     names,
@@ -46,6 +51,10 @@ def run(
     ] = "record",
     tasks_dir: TasksDir = None,
     prompts: Prompts = None,
+    engine: EngineName = "local",
+    address: Address = None,
+    workers: Workers = None,
+    hang_timeout: HangTimeout = None,
 ) -> None:
     """Runs the grid of what is given; what was answered before is kept, so the same command also resumes.
 
@@ -53,8 +62,8 @@ def run(
     """
     from kosmos_eval.cli.landing import Landing
     from kosmos_eval.grid import plan_sweep, sweep
-    from kosmos_eval.models import model_for_run
 
+    where = engine_of(engine, address, workers, hang_timeout)
     cells = plan_sweep(
         load_tasks(task, data, split, tasks_dir),
         names(prompt, "--prompt"),
@@ -65,9 +74,9 @@ def run(
         prompts_path=prompts,
         tasks_dir=tasks_dir,
     )
-    chosen = model_for_run(model, device, dtype, revision)
     landing = Landing(cells)
-    landing.watch(sweep(cells, chosen, out, landing.progress, on_error=on_error))
+    with where(model, device, dtype, revision) as (asked, executor):
+        landing.watch(sweep(cells, asked, out, landing.progress, executor=executor, on_error=on_error))
     for fault in landing.faults:
         fail(fault)
     if landing.faults:

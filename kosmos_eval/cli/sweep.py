@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from kosmos_eval.cli.common import FAULT, INTERRUPTED, fail, reporting
+from kosmos_eval.cli.common import (
+    FAULT,
+    INTERRUPTED,
+    Address,
+    EngineName,
+    HangTimeout,
+    Workers,
+    engine_of,
+    fail,
+    reporting,
+)
 from kosmos_eval.faults import OnError
 
 
@@ -18,6 +28,10 @@ def sweep(
     on_error: Annotated[
         OnError, typer.Option(help="What a failed sample means: `record` counts it, `stop` ends the run.")
     ] = "record",
+    engine: EngineName = "local",
+    address: Address = None,
+    workers: Workers = None,
+    hang_timeout: HangTimeout = None,
 ) -> None:
     """Runs the grid that a file declares. What was answered before is kept, so the same command also resumes.
 
@@ -27,11 +41,13 @@ def sweep(
     from kosmos_eval.sweep_file import read_sweep
     from kosmos_eval.sweep_plan import Planner, run_planned
 
+    where = engine_of(engine, address, workers, hang_timeout)
     declared, source = read_sweep(file)
     planned = Planner(declared, source).plan()
     landing = Landing([cell for part in planned for cell in part.cells])
     try:
-        landing.watch(run_planned(planned, out or Path(declared.out), landing.progress, on_error=on_error))
+        kept = out or Path(declared.out)
+        landing.watch(run_planned(planned, kept, landing.progress, on_error=on_error, engine=where))
     except KeyboardInterrupt:
         fail(f"interrupted: {landing.finished} of {landing.total} runs are finished, and every answer is kept; "
              "the same command goes on from there", "note")  # fmt: skip

@@ -33,11 +33,14 @@ def load_model(
     return _kosmos(checkpoint.folder, checkpoint.name, device, dtype)
 
 
-def model_for_run(name_or_path: str, device: str = "auto", dtype: str = "auto", revision: str | None = None) -> Model:
+def model_for_run(
+    name_or_path: str, device: str = "auto", dtype: str = "auto", revision: str | None = None, *, here: bool = True
+) -> Model:
     """What the command line runs: a model whose weights are read only once something has to be asked.
 
     `hf:NAME` is an image-text-to-text model of transformers, `clip:NAME` a CLIP, `fake` a scripted one without weights;
-    any other name is a KOSMOS checkpoint for the engine. NAME is a folder, a hub id or a bundled checkpoint.
+    any other name is a KOSMOS checkpoint for the engine. NAME is a folder, a hub id or a bundled checkpoint. Not
+    `here`: it is others who ask it, on a device that need not be in this machine.
     """
     if name_or_path == "fake":
         from kosmos_eval.models.fake import FakeModel
@@ -47,6 +50,7 @@ def model_for_run(name_or_path: str, device: str = "auto", dtype: str = "auto", 
 
     backend, name = backend_of(name_or_path)
     checkpoint = locate(name, revision)
+    device, dtype = resolve_device(device, dtype, here)
     if backend:
         checkpoint = replace(checkpoint, name=f"{backend}:{checkpoint.name}")
         return LazyModel(checkpoint, BACKENDS[backend], fingerprint, device, dtype)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kosmos_eval.models.base import Model
-from kosmos_eval.models.locate import Checkpoint, resolve_device
+from kosmos_eval.models.locate import Checkpoint
 from kosmos_eval.request import Request, Response
 
 Loader = Callable[[Path, str, str, str], Model]
@@ -23,12 +23,12 @@ class LazyModel:
         checkpoint: Checkpoint,
         load: Loader,
         fingerprint: Callable[[Path], str],
-        device: str = "auto",
-        dtype: str = "auto",
+        device: str,
+        dtype: str,
     ) -> None:
         self.checkpoint, self._load, self._fingerprint = checkpoint, load, fingerprint
         self.name = checkpoint.name
-        self.device, self.dtype = resolve_device(device, dtype)
+        self.device, self.dtype = device, dtype
 
     @cached_property
     def fingerprint(self) -> str:

@@ -77,13 +77,16 @@ def _download(repo: str, revision: str | None, files: tuple[str, ...]) -> Path:
         ) from None
 
 
-def resolve_device(device: str, dtype: str) -> tuple[str, str]:
-    """`auto` made definite: CUDA if there is one, else the CPU; bfloat16 on CUDA, float32 on the CPU."""
+def resolve_device(device: str, dtype: str, here: bool = True) -> tuple[str, str]:
+    """`auto` made definite: CUDA if there is one, else the CPU; bfloat16 on CUDA, float32 on the CPU.
+
+    Whether a device that is named is available is only looked at if it is to be `here`.
+    """
     if dtype != "auto" and dtype not in DTYPES:
         raise UsageError(f"no dtype {dtype!r}{nearest(dtype, ('auto', *DTYPES))}")
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
         raise UsageError(f"no device {device!r}{nearest(device, ('auto', 'cpu', 'cuda', 'cuda:0', 'mps'))}")
-    if device != "cpu":
+    if device == "auto" or (here and device != "cpu"):
         device = _available(device)
     if dtype == "auto":
         dtype = "bfloat16" if device.startswith("cuda") else "float32"
