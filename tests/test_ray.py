@@ -148,14 +148,14 @@ def test_workers_come_and_go_with_nodes_and_by_number(
 ) -> None:
     seen: list[int] = []
     with nodes(cluster, 1) as added:
-        executor = Watched(Slow, FakeModel())
+        executor = Watched(lambda: Slow(0.2), FakeModel())
 
         def happens(count: int) -> None:
             assert executor._crew is not None
             seen.append(len(executor._crew.ready))
             if count == 20:
                 added.append(cluster.add_node(num_cpus=2, object_store_memory=10**8))
-            if count == 150:
+            if seen[-1] == 3:
                 executor.workers = 1
 
         executor.happens = happens

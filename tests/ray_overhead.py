@@ -1,0 +1,64 @@
+"""What Ray costs: the same units asked in this process and by one Ray worker, in turns, one thread each.
+
+    OMP_NUM_THREADS=1 python tests/ray_overhead.py [LIMIT] [ROUNDS] [MODEL]
+
+Weights are loaded and Ray is started before the clock starts; what that took is printed by itself. Prints JSON, and
+fails where results differ.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+from kosmos_eval.api import load_task
+from kosmos_eval.cell import Cell
+from kosmos_eval.executor import Executor, in_process
+from kosmos_eval.grid import plan_sweep
+from kosmos_eval.models.base import Model
+from kosmos_eval.run import complete, run_path
+from kosmos_eval.scale.ray_executor import on_ray
+from kosmos_eval.store import RunFolder
+
+
+def timed(cells: list[Cell], model: Model, executor: Executor, out: Path) -> float:
+    began = time.perf_counter()
+    list(complete(cells, model, executor, out))
+    return time.perf_counter() - began
+
+
+def main(limit: int = 200, rounds: int = 3, name: str = "kosmos-mini") -> None:
+    task = load_task("rendered_sst2", "mini")
+    cells = plan_sweep([task], ["standard", "mcot"], [0, 2], limit=limit)
+    warm = plan_sweep([task], ["standard"], [0], limit=2)
+    chosen = (name, "cpu", "float32", None)
+    with in_process(*chosen) as here, on_ray(workers=1)(*chosen) as ray, tempfile.TemporaryDirectory() as scratch:
+        ways = {"process": here, "ray": ray}
+        starts = {way: timed(warm, *ways[way], Path(scratch, f"warm-{way}")) for way in ways}
+        seconds: dict[str, list[float]] = {way: [] for way in ways}
+        for k in range(rounds):
+            for way in ways if k % 2 == 0 else reversed(ways):
+                seconds[way].append(round(timed(cells, *ways[way], Path(scratch, f"{way}{k}")), 1))
+        results = [_results(cells, ways[way][0], Path(scratch, f"{way}{k}")) for way in ways for k in range(rounds)]
+        assert all(result == results[0] for result in results), "results differ"
+    ratios = [round(r / p, 3) for r, p in zip(seconds["ray"], seconds["process"], strict=True)]
+    print(json.dumps({"requests": len(cells) * limit, "start": {k: round(v, 1) for k, v in starts.items()}, **seconds,
+                      "ratios": ratios, "ratio": median(ratios)}))  # fmt: skip
+
+
+def _results(cells: list[Cell], model: Model, out: Path) -> list[object]:
+    found: list[object] = []
+    for cell in cells:
+        folder = RunFolder(run_path(out, cell, model))
+        found.append({key: replace(record, seconds=0.0) for key, record in folder.records().items()})
+        found.append((folder.scores(), folder.per_sample()))
+    return found
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:3]), *sys.argv[3:])
