@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -55,8 +57,11 @@ class Record:
     def from_line(cls, line: str) -> Record:
         """Raises ValueError, KeyError or TypeError for a line that is none."""
         plain = json.loads(line, parse_constant=_refuse)
-        if not (isinstance(plain["id"], str) and isinstance(plain["prompt_hash"], str)):
-            raise TypeError("id and prompt_hash are texts")
+        if not isinstance(plain, dict):
+            raise TypeError("not an object")
+        for key, (fits, what) in _FIELDS.items():
+            if not fits(plain[key] if key in _REQUIRED else plain.get(key)):
+                raise TypeError(f"{key!r} is not {what}")
         stages = tuple(_stage(stage) for stage in plain["stages"])
         response = Response(plain["id"], stages, plain["error"], plain["fits"], plain.get("pixels"))
         demos = tuple(plain["demos"])
@@ -76,6 +81,32 @@ def finite(response: Response) -> Response:
     return response
 
 
+def _is_hash(value: Any) -> bool:
+    return isinstance(value, str) and _HASH.fullmatch(value) is not None
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+_HASH = re.compile(r"[0-9a-f]{16}")
+FINISHES = ("eos", "stop", "length")
+_FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "id": (lambda v: isinstance(v, str), "a text"),
+    "prompt_hash": (lambda v: isinstance(v, str), "a text"),
+    "demos": (lambda v: isinstance(v, list) and all(isinstance(d, str) for d in v), "a list of texts"),
+    "stages": (lambda v: isinstance(v, list), "a list"),
+    "error": (lambda v: isinstance(v, str | None), "a text or null"),
+    "fits": (lambda v: isinstance(v, bool), "true or false"),
+    "pixels": (lambda v: isinstance(v, str | None), "a text or null"),
+    "unit": (_is_count, "a count"),
+    "seconds": (lambda v: type(v) in (int, float), "a number"),
+    "files": (lambda v: v is None or (isinstance(v, list) and len(v) == 2 and all(map(_is_hash, v))), "two hashes"),
+    "commit": (lambda v: v is None or _is_count(v), "a count or null"),
+}
+_REQUIRED = _FIELDS.keys() - {"pixels", "files", "commit"}  # lines of earlier versions lack these
+
+
 def _plain(stage: StageResult) -> dict[str, Any]:
     plain: dict[str, Any] = {"name": stage.name}
     if stage.generated is not None:
@@ -87,8 +118,17 @@ def _plain(stage: StageResult) -> dict[str, Any]:
 
 
 def _stage(plain: dict[str, Any]) -> StageResult:
-    generated = Generated(plain["text"], tuple(plain["ids"]), plain["finish"]) if "text" in plain else None
+    generated = None
+    if "text" in plain:
+        generated = Generated(plain["text"], tuple(plain["ids"]), plain["finish"])
+        written, ids = isinstance(generated.text, str), all(map(_is_count, generated.ids))
+        if not (written and ids and generated.finish in FINISHES):
+            raise TypeError("a stage's text, ids or finish is of another kind")
     choices = tuple(ChoiceScore(name, float(logprob), n) for name, logprob, n, _mean in plain.get("choices", ()))
+    if not all(isinstance(c.name, str) and math.isfinite(c.logprob) and _is_count(c.tokens) for c in choices):
+        raise TypeError("a choice's name, log-probability or number of tokens is of another kind")
+    if not isinstance(plain["name"], str):
+        raise TypeError("a stage's name is not a text")
     return StageResult(plain["name"], generated, choices)
 
 

@@ -26,6 +26,8 @@ from kosmos_eval.request import Request
 Key = tuple[str, str]
 """A sample's id and the hash of everything that was asked about it."""
 
+_AGAIN = "take it out with the lines of its unit, and the same `run` command asks them again"
+
 _ENDS_UNIT = re.compile(rb'"commit": \d+\}\n\Z')
 _COMMIT = re.compile(rb'"commit": (?:\d+|null)\}\n\Z')
 
@@ -33,28 +35,29 @@ _COMMIT = re.compile(rb'"commit": (?:\d+|null)\}\n\Z')
 def committed(path: Path) -> Iterator[tuple[int, Record]]:
     """The records of a file with the byte each begins at, unit by unit; keys may recur.
 
-    Raises DataError naming the line for damage that a commit follows.
+    Raises DataError naming the line for damage that no crash leaves: a whole line that is no record, a unit that is not
+    whole.
     """
     if not path.is_file():
         return
     unit: list[tuple[int, Record]] = []
-    damage = ""
     offset = 0
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 record = Record.from_line(line.decode("ascii"))
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-                if line.strip():
+                if line.strip() and line.endswith(b"\n"):  # what a crash leaves has no end
                     reason = " ".join(str(error).split())[:200]
-                    damage = damage or f"line {number}: not a response ({type(error).__name__}: {reason})"
+                    raise DataError(
+                        f"{path}, line {number}: not a response ({type(error).__name__}: {reason}); {_AGAIN}"
+                    ) from None
             else:
                 unit.append((offset, record))
                 if record.commit is not None and line.endswith(b"\n"):
-                    if not damage and record.commit != len(unit):
-                        damage = f"line {number}: ends a unit of {record.commit} responses, but {len(unit)} are there"
-                    if damage:
-                        raise DataError(f"{path}, {damage}")
+                    if record.commit != len(unit):
+                        said = f"ends a unit of {record.commit} responses, but {len(unit)} are there"
+                        raise DataError(f"{path}, line {number}: {said}; {_AGAIN}")
                     yield from unit
                     unit = []
             offset += len(line)

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from kosmos_eval.errors import UsageError, nearest
+from kosmos_eval.safe_yaml import load_yaml
 
 Location = tuple[str | int, ...]
 T = TypeVar("T")
@@ -118,7 +119,7 @@ def read_sweep(path: Path) -> tuple[SweepFile, Source]:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         source = Source(str(path), root)
         _refuse(root, source)
-        raw = yaml.safe_load(text)
+        raw = load_yaml(text)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such sweep file") from None
     except (OSError, UnicodeDecodeError, RecursionError, ValueError, yaml.YAMLError) as error:

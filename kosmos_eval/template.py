@@ -151,7 +151,9 @@ class PromptFile:
             raise PromptError(f"{path}: expected a mapping of prompt names to templates")
         for name, spec in raw.items():
             try:
-                yield str(name), _validated(path, str(name), spec)
+                if not isinstance(name, str):
+                    raise PromptError(f"{path}: {name}: the name of a prompt is a text; put it in quotes")
+                yield name, _validated(path, name, spec)
             except PromptError as error:
                 yield str(name), error
 

@@ -42,9 +42,11 @@ class RenderedSST2(Task):
         for entry in sorted(folder.iterdir()):
             if entry.is_dir() and entry.name not in LABELS and not entry.name.startswith("."):
                 raise DataError(f"{entry}: not a label of Rendered SST-2 (negative, positive)")
+        seen: set[str] = set()
         for label in LABELS:
             for path in pictures(folder / label):
                 file = f"{label}/{path.name}"
+                seen.add(file)
                 yield Sample(
                     id=file,
                     images=(image_ref(data, path.relative_to(data).as_posix()),),
@@ -53,6 +55,8 @@ class RenderedSST2(Task):
                     answer=f" {label}",
                     label=label,
                 )
+        if lost := sorted(rationales.keys() - seen):
+            raise DataError(f"{folder}: a rationale is for {lost[0][:60]!r}, which is no picture here")
 
 
 def pictures(folder: Path) -> list[Path]:

@@ -82,6 +82,8 @@ def read_iq50(data: Path, folder: Path) -> Iterator[Sample]:
         raise DataError(f"{folder / unlabelled[0]}: the labels file does not name its right answer")
     if missing := [n for n in labels if n not in names]:
         raise DataError(f"{folder}: the labels file names {missing[0][:60]!r}, which is no folder here")
+    if lost := [n for n in rationales if n not in names]:
+        raise DataError(f"{folder}: a rationale is for {lost[0][:60]!r}, which is no folder here")
     for name in names:
         queries, answers = _iq50_panels(data, folder / name)
         if labels[name] not in answers:
