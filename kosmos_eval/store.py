@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,10 +96,9 @@ class RunFolder:
             return None
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            whole = all(score.keys() >= _FIGURE for score in found["scores"])
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            whole = False
-        if not whole:
+        except (OSError, ValueError, RecursionError):
+            found = None
+        if not _is_scores(found):
             raise DataError(f"{path}: not a run's scores; {AGAIN}")
         return found
 
@@ -147,6 +147,32 @@ class RunFolder:
         return Appender(self.path / file)
 
 
+def _is_scores(found: Any) -> bool:
+    return (
+        isinstance(found, dict)
+        and isinstance(found.get("scores"), list)
+        and all(map(_is_figure, found["scores"]))
+        and isinstance(found.get("errors"), dict)
+        and all(isinstance(error, str) for error in found["errors"].values())
+    )
+
+
+def _is_figure(score: Any) -> bool:
+    return (
+        isinstance(score, dict)
+        and score.keys() >= _FIGURE
+        and isinstance(score["metric"], str)
+        and isinstance(score["reason"], str | None)
+        and isinstance(score["primary"], bool)
+        and type(score["n"]) is int
+        and all(score[name] is None or _is_number(score[name]) for name in ("value", "stderr"))
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
 def _is_sample(row: Any) -> bool:
     return (
         isinstance(row, dict)
@@ -164,7 +190,7 @@ def _is_valued(row: Any) -> bool:
         isinstance(row, dict)
         and isinstance(row.get("id"), str)
         and isinstance(row.get("values"), dict)
-        and all(type(value) in (int, float) for value in row["values"].values())
+        and all(map(_is_number, row["values"].values()))
     )
 
 
