@@ -217,6 +217,44 @@ def test_rows_are_written_in_smaller_batches_when_memory_is_short(
     assert passes["n"] > at
 
 
+def test_scoring_and_seeing_go_on_in_smaller_passes_when_memory_is_short(
+    folder: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from kosmos_eval.engine.runner import Runner
+    from kosmos_eval.kosmos.model import Kosmos
+
+    rng, shots = random.Random(2), demonstrations(2)
+    requests = [
+        Request(str(i), (), (Stage("answer", (*shots, PICTURES[i], Text(words(rng, 2 + i))), Score(CHOICES[:2])),))
+        for i in range(6)
+    ]
+    expected = answers(KosmosModel.load(folder[0], "random"), requests)
+    model = KosmosModel.load(folder[0], "random")
+    run, see = Runner.run, Kosmos.encode_images
+    passes = Counter[str]()
+
+    def short(self: Runner, *args: Any) -> torch.Tensor:
+        passes["n"] += 1
+        if passes["n"] in (2, 4):  # a pack, then a smaller one
+            raise torch.OutOfMemoryError("no room")
+        return run(self, *args)
+
+    def blind(self: Kosmos, pixels: torch.Tensor) -> torch.Tensor:
+        if len(pixels) > 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return see(self, pixels)
+
+    monkeypatch.setattr(Runner, "run", short)
+    monkeypatch.setattr(Kosmos, "encode_images", blind)
+    for a, b in zip(answers(model, requests), expected, strict=True):
+        for x, y in zip(a.stages[0].choices, b.stages[0].choices, strict=True):
+            assert x.logprob == pytest.approx(y.logprob, abs=1e-4)
+    assert model.engine.pass_tokens < Limits().pass_tokens
+    assert model.engine.images.batch <= 2
+
+
 def test_stop_strings_cut_the_text_and_the_context(reference: Reference) -> None:
     context = (*demonstrations(2), Text("Question: dog Answer:"))
     free = answers(reference.ours, [Request("0", (), (Stage("answer", context, Generate(12)),))])[0].stages[0].generated

@@ -22,6 +22,7 @@ from kosmos_eval.engine.decoding import Batch, write_greedily, write_with_beams
 from kosmos_eval.engine.images import ImageStore, ImageTable
 from kosmos_eval.engine.keys import common, sequence
 from kosmos_eval.engine.limits import Limits, check_length, too_long
+from kosmos_eval.engine.memory import out_of_memory
 from kosmos_eval.engine.rows import Row
 from kosmos_eval.engine.runner import Runner
 from kosmos_eval.engine.tree import Node, build, meeting
@@ -46,8 +47,8 @@ class Engine:
     ) -> None:  # fmt: skip
         self.processor = processor
         self.limits = limits or Limits()
-        self.kv_bytes = self.limits.kv_bytes
-        """What batches may take now: less than `limits` say once memory was short."""
+        self.kv_bytes, self.pass_tokens = self.limits.kv_bytes, self.limits.pass_tokens
+        """What batches and passes may take now: less than `limits` say once memory was short."""
         self.runner = Runner(network)
         self.images = ImageStore(network, load, processor.preprocessing, self.limits.image_bytes, files)
 
@@ -145,17 +146,15 @@ class Engine:
             if beams:
                 yield from self._write_all(order, table)
                 continue
-            for pack in self._packs(order):
-                self._score(pack, None)
-                yield from pack
+            yield from self._score_all(order)
 
     def _packs(self, rows: list[Row]) -> Iterator[list[Row]]:
         """Scoring rows on one node, up to the token budget of a pass."""
         pack: list[Row] = []
         size = 0
         for row in rows:
-            new = row.trunk - row.cached + (len(row.choices.keys) if row.choices else 0)
-            if pack and (row.node is not pack[0].node or size + new > self.limits.pass_tokens):
+            new = row.new
+            if pack and (row.node is not pack[0].node or size + new > self.pass_tokens):
                 yield pack
                 pack, size = [], 0
             pack.append(row)
@@ -206,6 +205,21 @@ class Engine:
         hidden = self.runner.packed(pieces, np.concatenate(keys), np.concatenate(places), slots)
         return hidden[torch.tensor(wanted, device=hidden.device)]
 
+    def _score_all(self, rows: list[Row]) -> Iterator[Row]:
+        """Scores rows pack by pack. Where memory is short, `pass_tokens` is halved until a pack fits."""
+        while rows:
+            pack = next(self._packs(rows))
+            try:
+                self._score(pack, None)
+            except RuntimeError as error:
+                if not out_of_memory(error) or len(pack) == 1:
+                    raise
+                self.pass_tokens = min(self.pass_tokens, sum(row.new for row in pack)) // 2
+                self.runner.forget()
+                continue
+            yield from pack
+            rows = rows[len(pack) :]
+
     def _score(self, rows: list[Row], slots: SlotCache | None) -> None:
         """Scores the choices of rows in one pass."""
         logprobs = self.runner.logits(self._pass(rows, slots)).log_softmax(dim=-1)
@@ -239,7 +253,7 @@ class Engine:
             try:
                 self._write(batch, table)
             except RuntimeError as error:
-                if not _out_of_memory(error) or len(batch) == 1:
+                if not out_of_memory(error) or len(batch) == 1:
                     raise
                 self.kv_bytes = min(self.kv_bytes, needed) // 2
                 self.runner.forget()
@@ -311,8 +325,3 @@ def _shared_node(rows: list[Row]) -> Node:
     assert first is not None
     assert last is not None
     return meeting(first, last)
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    """Whether memory ran out: on a GPU by its class, on a CPU by the words of torch's allocator."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from kosmos_eval.engine.memory import out_of_memory
 from kosmos_eval.prompt import Image
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class ImageStore:
         self._embeds: OrderedDict[bytes, Tensor] = OrderedDict()
         self._content: dict[Source, bytes] = {}
         self._bytes = 0
+        self.batch = BATCH
+        """Pictures per pass now: fewer once memory was short."""
         self.encoded = 0
         """Pictures that went through the vision tower so far."""
 
@@ -71,11 +74,18 @@ class ImageStore:
     def embed(self, pixels: dict[bytes, Tensor]) -> None:
         """Gives pictures their tokens: from the files if they are there, else by the vision tower and the resampler."""
         keys = [key for key in pixels if not self._found(key)]
-        for i in range(0, len(keys), BATCH):
-            batch = torch.stack([pixels[k] for k in keys[i : i + BATCH]])
-            tokens = self.network.encode_images(batch.to(self.network.device, self.network.dtype))
+        while keys:
+            batch = torch.stack([pixels[k] for k in keys[: self.batch]])
+            try:
+                tokens = self.network.encode_images(batch.to(self.network.device, self.network.dtype))
+            except RuntimeError as error:
+                if not out_of_memory(error) or len(batch) == 1:
+                    raise
+                self.batch = len(batch) // 2
+                continue
             self.encoded += len(batch)
-            for key, embeds in zip(keys[i : i + BATCH], tokens, strict=True):
+            done, keys = keys[: len(batch)], keys[len(batch) :]
+            for key, embeds in zip(done, tokens, strict=True):
                 self._keep(key, embeds.clone())
                 if self.files is not None:
                     self.files.put(key, embeds)

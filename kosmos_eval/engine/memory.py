@@ -1,8 +1,15 @@
-"""What keys and values take, and what they would take if every row had a cache of its own."""
+"""What keys and values take, what they would take if every row had a cache of its own, and when there is no more."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+import torch
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether memory ran out: on a GPU by its class, on a CPU by the words of torch's allocator."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 @dataclass(slots=True)

@@ -50,6 +50,11 @@ class Row:
         return self.choices.trunk if self.choices else len(self.sequence)
 
     @property
+    def new(self) -> int:
+        """Positions that a pass over it runs: the rest of the trunk, and its choices."""
+        return self.trunk - self.cached + (len(self.choices.keys) if self.choices else 0)
+
+    @property
     def beams(self) -> int:
         """Beams to write with; 0 for a row that scores."""
         return self.now.act.beams if isinstance(self.now.act, Generate) else 0

@@ -74,6 +74,7 @@ class KosmosModel:
             "dtype": str(self.network.dtype).removeprefix("torch."),
             "positions": self.processor.positions,
             "kv_bytes": self.engine.kv_bytes,
+            "pass_tokens": self.engine.pass_tokens,
         }
 
     def run(self, requests: Iterable[Request]) -> Iterator[tuple[int, Response]]:
