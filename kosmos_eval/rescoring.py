@@ -16,7 +16,7 @@ from kosmos_eval.tables.runs import FinishedRun, finished_runs
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("run", "task", "metric", "before", "after", "n", "reason")
+COLUMNS = ("run", "task", "metric", "before", "after", "n", "failed", "reason")
 
 
 def rescore(
@@ -26,9 +26,9 @@ def rescore(
 
     One of `metrics` that has the name of a task's own takes its place, others are added. It is a metric, the name of a
     public one (`ChanceBaseline`), or `FILE.py:NAME` for a metric or metric class in a file. Returns one row a run and
-    metric: run, task, metric, the score `before` (empty if there was none) and `after`, n, reason. Replaced scores are
-    kept in the run's `scores_history.jsonl`. `attrs["refused"]` lists the runs that stay as they are, each with its
-    `run` and the `reason`; `attrs["unfinished"]` counts the unfinished ones.
+    metric: run, task, metric, the score `before` (empty if there was none) and `after`, n, failed, reason. Replaced
+    scores are kept in the run's `scores_history.jsonl`. `attrs["refused"]` lists the runs that stay as they are, each
+    with its `run` and the `reason`; `attrs["unfinished"]` counts the unfinished ones.
 
     Raises UsageError for a folder without runs and for a metric that is not one.
 
@@ -78,7 +78,7 @@ def _rescored(run: FinishedRun, added: Sequence[Metric], tasks_dir: Path | None)
         found = keep_scores(run.folder, metrics)
     for score in found.scores:
         yield {"run": run.name, "task": run.manifest.task, "metric": score.metric, "before": before.get(score.metric),
-               "after": score.value, "n": score.n, "reason": score.reason}  # fmt: skip
+               "after": score.value, "n": score.n, "failed": found.counts.failed, "reason": score.reason}  # fmt: skip
 
 
 def _complete_references(run: FinishedRun, metrics: Sequence[Metric]) -> None:

@@ -229,8 +229,8 @@ def _committed_lines(file: Path) -> int:
 def _ends_unit(line: bytes) -> bool:
     try:
         value: Any = json.loads(line.decode("ascii"))
-        return value["commit"] is not None
-    except (ValueError, KeyError, TypeError):
+        return value.get("commit", 1) is not None  # lines of earlier versions have none: each was a unit
+    except (ValueError, AttributeError):
         return False
 
 

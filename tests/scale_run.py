@@ -9,9 +9,13 @@ import json
 import resource
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
 from made_up_data import TASKS_DIR
+
+from kosmos_eval.store import Appender, RunFolder
+from kosmos_eval.work import UNIT_SAMPLES
 
 
 def main(count: int, out: Path, shots: int = 2) -> None:
@@ -43,11 +47,24 @@ def main(count: int, out: Path, shots: int = 2) -> None:
     lap("run")
     again = run(planned, FakeModel(), out)
     lap("again")
+    stored = _store_again(done.folder, out / "again.jsonl")
+    lap("store")
     rows = leaderboard(out)
     lap("leaderboard")
     assert (done.asked, again.asked) == (count, 0)
-    print(json.dumps({"samples": count, "base_mib": base, "peak_mib": _peak(), **times,
-                      "scores": dict(zip(rows["metric"], rows["score"], strict=True))}))  # fmt: skip
+    figures = dict(zip(rows["metric"], rows["score"], strict=True))
+    rate = round(stored / times["store"])
+    print(json.dumps({"samples": count, "stored_per_s": rate, "base_mib": base, **times, "scores": figures}))
+
+
+def _store_again(folder: RunFolder, path: Path) -> int:
+    """Commits a run's records, as many as there are, to another file; how many."""
+    count, records = 0, folder.each_record()
+    with Appender(path) as appender:
+        while unit := list(islice(records, UNIT_SAMPLES)):
+            appender.commit(unit)
+            count += len(unit)
+    return count
 
 
 def _peak() -> int:

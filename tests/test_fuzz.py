@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from fuzz_targets import TARGETS, Target
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from kosmos_eval.errors import KosmosEvalError
 
 FEW, MANY = 60, 10_000
 
@@ -75,3 +78,30 @@ def test_whatever_a_file_holds_it_is_used_or_named(target: Target, examples: int
         target.survives(file, content)
 
     survives()
+
+
+FOUND = {
+    "a text that is a number": ("stored-responses.jsonl", b'"id": "test/0"', b'"id": 0', "line 1: not a response"),
+    "a hash that is none": ("stored-responses.jsonl", b'"files": ["', b'"files": ["u', "'files' is not two hashes"),
+    "the last line of a unit": ("stored-responses.jsonl", b'"id": "test/5"', b'"id": null', "line 6: not a response"),
+    "scores without errors": ("stored-scores.json", b'"errors"', b'"e"', "not a run's scores"),
+    "a value of no size": ("stored-scores.json", b'"value": ', b'"value": 1e999, "v": ', "not a run's scores"),
+    "a sample twice": ("stored-per_sample.jsonl", b"test/1", b"test/0", "holds 'test/0' twice"),
+    "a value that is a text": ("stored-per_sample.jsonl", b'"values": {', b'"values": {"a": "b", ', "not a sample's"),
+    "a sample without fields": ("stored-samples.jsonl", b'"fields"', b'"f"', "line 1: not a sample's"),
+    "a rationale of no picture": ("rendered_sst2-rationales", b"negative/0000", b"nnegative/0000", "no picture here"),
+    "a prompt called 1": ("prompts", b"standard:", b"1:", "put it in quotes"),
+}
+"""What fuzzing found: target, what is replaced by what, and what is then said."""
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_was_found_stays_mended(name: str, tmp_path: Path) -> None:
+    target_name, old, new, said = FOUND[name]
+    target = next(target for target in TARGETS if target.name == target_name)
+    file = target.build(tmp_path)
+    valid = file.read_bytes()
+    assert old in valid
+    file.write_bytes(valid.replace(old, new, 1))
+    with pytest.raises(KosmosEvalError, match=re.escape(said)):
+        target.read(file)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checkpoints import make_checkpoint
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_up_data import TASKS_DIR, cell, colours, write_colours
@@ -20,11 +21,14 @@ from made_up_data import TASKS_DIR, cell, colours, write_colours
 import kosmos_eval.work as work_module
 from kosmos_eval.api import evaluate
 from kosmos_eval.cell import Cell
+from kosmos_eval.engine.limits import Limits
 from kosmos_eval.errors import DataError, PromptError, UsageError
 from kosmos_eval.models.fake import FakeModel, ScriptedCrashError
+from kosmos_eval.models.kosmos import KosmosModel
+from kosmos_eval.prompt import Text
 from kosmos_eval.record import Record
-from kosmos_eval.request import ChoiceScore, Request, Response, StageResult
-from kosmos_eval.run import RunResult, run
+from kosmos_eval.request import ChoiceScore, Generate, Request, Response, Stage, StageResult
+from kosmos_eval.run import RunResult, run, run_path
 from kosmos_eval.store import RESPONSES, RunBusyError, RunFolder
 from kosmos_eval.task import Task
 
@@ -291,3 +295,18 @@ def test_manifest_is_complete_and_strict(task: Task, tmp_path: Path) -> None:
     (folder.path / "run.json").write_text(json.dumps({**plain, "seeed": 1}))
     with pytest.raises(DataError, match="seeed"):
         folder.manifest()
+
+
+def test_what_is_asked_of_whom_decides_the_key_and_how_fast_does_not(task: Task, tmp_path: Path) -> None:
+    def keys(folder: Path, limits: Limits, **generate: Any) -> tuple[Path, str]:
+        model = KosmosModel.load(folder, "k", limits=limits)
+        asked = Request("a", (), (Stage("answer", (Text("x"),), Generate(**generate)),))
+        return run_path(tmp_path, cell(task), model), asked.prompt_hash
+
+    for seed in (0, 1):
+        make_checkpoint(tmp_path / str(seed), seed)
+    same = keys(tmp_path / "0", Limits(rows=1), beams=2)
+    assert same == keys(tmp_path / "0", Limits(rows=64), beams=2)
+    assert same[0] != keys(tmp_path / "1", Limits(rows=1), beams=2)[0]
+    for other in ({"beams": 3}, {"beams": 2, "max_tokens": 5}, {"beams": 2, "stop": ("x",)}):
+        assert same[1] != keys(tmp_path / "0", Limits(rows=1), **other)[1]

@@ -8,11 +8,15 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import PIL.Image
 import pytest
 from made_up_data import cell, colours, write_colours
+from packaging.version import Version
 
-from kosmos_eval.errors import PromptError
+from kosmos_eval.data.images import load, ref
+from kosmos_eval.errors import ImageError, PromptError
 from kosmos_eval.models.fake import FakeModel
+from kosmos_eval.prompt import Image
 from kosmos_eval.run import run
 from kosmos_eval.tables.export import write_csv, write_latex, write_markdown
 from kosmos_eval.tables.parts import Part
@@ -122,3 +126,39 @@ def test_manifests_hold_no_home_and_no_user(tmp_path: Path, monkeypatch: pytest.
             text = path.read_text() if path.is_file() else ""
             assert "ada-lovelace" not in text, path.name
             assert "hf_secret" not in text
+
+
+def test_links_that_lead_out_of_a_data_folder_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (private := tmp_path / "private").mkdir()
+    PIL.Image.new("RGB", (4, 4), "red").save(private / "a.png")
+    (data := tmp_path / "data" / "inner").mkdir(parents=True)
+    PIL.Image.new("RGB", (4, 4), "red").save(data / "own.png")
+    (data / "within.png").symlink_to("own.png")
+    (data / "file.png").symlink_to(private / "a.png")
+    (data / "folder").symlink_to(private)
+    (tmp_path / "linked").symlink_to(data)  # where the data are is the user's word
+    for root in (data, tmp_path / "linked"):
+        for name in ("own.png", "within.png"):
+            load(ref(root, name))
+        for name in ("file.png", "folder/a.png"):
+            with pytest.raises(ImageError, match="leads out of the data folder"):
+                load(ref(root, name))
+    load(Image.of(data / "file.png"))  # so is a picture that is named
+    monkeypatch.setenv("KOSMOS_EVAL_FOLLOW_LINKS", "1")
+    load(ref(data, "file.png"))
+
+
+FIRST_MENDED = {
+    "aiohttp": "3.12.14", "filelock": "3.20.1", "fonttools": "4.60.2", "h11": "0.16.0", "idna": "3.7",
+    "jinja2": "3.1.6", "nltk": "3.9.1", "pillow": "11.3.0", "protobuf": "6.31.1", "pyarrow": "14.0.1",
+    "pygments": "2.15.0", "pyyaml": "5.4", "requests": "2.32.4", "scikit-learn": "1.5.0",
+    "setuptools": "78.1.1", "torch": "2.8.0", "tqdm": "4.66.3", "transformers": "4.53.0", "urllib3": "2.6.0",
+}  # fmt: skip
+"""The first versions without the holes that were published for what is installed here, as far as we know them."""
+
+
+def test_pins_are_past_the_holes_we_know_of() -> None:
+    lines = (Path(__file__).parents[1] / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if "==" in line)
+    old = {name: pins[name] for name, first in FIRST_MENDED.items() if Version(pins[name]) < Version(first)}
+    assert not old

@@ -22,6 +22,9 @@ MAX_PIXELS = 64_000_000
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """Formats that are decoded. Pillow knows more, some of which start other programs (EPS)."""
 
+FOLLOW_LINKS = "KOSMOS_EVAL_FOLLOW_LINKS"
+"""Environment variable: the links in data folders are the user's own."""
+
 _OUTSIDE = re.compile(r"^/|//|\\|\0|(^|/)[A-Za-z]:")
 """An absolute path, also after a folder that a reader put before it, or what is one on Windows."""
 
@@ -50,6 +53,7 @@ def load(image: Image) -> PILImage:
         return image.pil.convert("RGB")
     if image.path is None:
         raise ImageError(f"image {image.name!r} has neither a file nor pixels")
+    _check_inside(image.path, image.name)
     if image.record is not None:
         return _load_record(image.path, image.record)
     return _load_file(image.path)
@@ -114,6 +118,18 @@ def _load_panel(path: Path, name: str, row: int) -> PILImage:
         raise ImageError(f"{path}: no record '{name}/{row}'; the array has {len(array)} pictures")
     _check_size(str(path), array.shape[2], array.shape[1])
     return PIL.Image.fromarray(array[row]).convert("RGB")
+
+
+def _check_inside(path: Path, name: str) -> None:
+    """Refuses a picture of a data folder that a link leads out of it: an archive may hold links to anything."""
+    parts = Path(name).parts
+    if name == str(path) or path.parts[-len(parts) :] != parts or os.environ.get(FOLLOW_LINKS):
+        return  # a picture that its user named, or who vouches for the links
+    data = os.path.realpath(path.parents[len(parts) - 1])
+    if not Path(os.path.realpath(path)).is_relative_to(data):
+        raise ImageError(
+            f"{path}: a link leads out of the data folder; if it is your own, set {FOLLOW_LINKS}=1"
+        )
 
 
 def _check_regular(path: Path) -> None:
