@@ -230,8 +230,8 @@ def test_lm_evals_cache_is_filled_while_the_model_answers(
     assert first == lm.loglikelihood(instances("loglikelihood", pairs))
 
 
-@pytest.mark.parametrize("limit", [6, pytest.param(100, marks=pytest.mark.slow)])
-def test_real_items_score_as_under_hugging_face(tmp_path: Path, limit: int) -> None:
+@pytest.mark.parametrize("limit", [6, pytest.param(None, marks=pytest.mark.slow, id="all")])
+def test_real_items_score_as_under_hugging_face(tmp_path: Path, limit: int | None) -> None:
     tasks = write_tasks(tmp_path)
     manager = TaskManager(include_path=str(tmp_path), include_defaults=False)
     lm = KosmosLM("kosmos-mini", device="cpu", dtype="float32")
@@ -240,10 +240,13 @@ def test_real_items_score_as_under_hugging_face(tmp_path: Path, limit: int) -> N
         model=lm, tasks=tasks, task_manager=manager, limit=limit, num_fewshot=0, bootstrap_iters=0
     )
     assert set(results["samples"]) == {f"local_{name}" for name in REAL}
-    for samples in results["samples"].values():
-        assert len(samples) == limit
+    for task, samples in results["samples"].items():
+        assert len(samples) == (limit or results["n-samples"][task]["original"])
+        worst = 0.0
         for sample in samples:
             for args, ((logprob, greedy),) in zip(sample["arguments"], sample["resps"], strict=True):
                 expected = reference.score(*args, most=lm.max_length + 1)
-                assert logprob == pytest.approx(expected[0], abs=TOLERANCE)
+                worst = max(worst, abs(logprob - expected[0]))
                 assert greedy == expected[1]
+        print(f"{task}: {len(samples)} items, largest difference of a log-probability {worst:.1e}", flush=True)
+        assert worst <= TOLERANCE

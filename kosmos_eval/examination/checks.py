@@ -51,10 +51,10 @@ class Examination:
         parts = (self.requests[i : i + size] for i in range(0, len(self.requests), size))
         return [answer for part in parts for answer in self._answers(part)]
 
-    def _judged(self, name: str, about: str, found: Difference, *, texts: bool = True) -> Check:
-        """A check of what runs do: `texts` says whether a changed text counts."""
+    def _judged(self, name: str, about: str, found: Difference) -> Check:
+        """A check of what runs do: nothing may change beyond rounding."""
         far = self.tolerance is not None and found.largest > self.tolerance
-        unsafe = far or found.flipped or (texts and found.changed) or found.largest == float("inf")
+        unsafe = far or found.flipped or found.changed or found.largest == float("inf")
         return _check(name, about, "not safe" if unsafe else "safe", found, self.tolerance)
 
     def _batch(self, plain: list[Response]) -> Check:
