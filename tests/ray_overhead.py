@@ -1,7 +1,8 @@
 """What Ray costs: the same units asked in this process and by one Ray worker, in turns, one thread each.
 
-    OMP_NUM_THREADS=1 python tests/ray_overhead.py [LIMIT] [ROUNDS] [MODEL]
+    OMP_NUM_THREADS=1 RAY_worker_niceness=0 python tests/ray_overhead.py [LIMIT] [ROUNDS] [MODEL]
 
+Ray's workers give way to other programs (niceness 15) unless they are told not to, which is not like with like.
 Weights are loaded and Ray is started before the clock starts; what that took is printed by itself. Prints JSON, and
 fails where results differ.
 """

@@ -45,7 +45,7 @@ def _small_units(monkeypatch: pytest.MonkeyPatch) -> None:
 def cluster() -> Iterator[Cluster]:
     """A head without room for workers. Its workers find the modules of these tests."""
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": 10**8})
     ray.init(found.address, log_to_driver=False, logging_level="error")
     yield found
@@ -183,7 +183,7 @@ def test_a_worker_that_ends_or_hangs_costs_nothing(
     with nodes(cluster, 2):
         finish(cells, tmp_path / "ray", lambda: Slow(trap=ends), 2)
         assert kept(cells, tmp_path / "ray") == expected[0]
-        finish(cells, tmp_path / "again", lambda: Slow(trap=hangs), 2, patience=4)
+        finish(cells, tmp_path / "again", lambda: Slow(trap=hangs), 2, patience=10)
         assert kept(cells, tmp_path / "again") == expected[0]
     assert (tmp_path / "ended").exists()
     assert (tmp_path / "hung").exists()
@@ -195,12 +195,12 @@ def test_what_always_hangs_is_recorded_with_the_reason(cluster: Cluster, task: T
             time.sleep(1000)
 
     with nodes(cluster, 2):
-        (done,), _ = finish([cell(task)], tmp_path, lambda: Slow(trap=trap), 2, patience=3)
+        (done,), _ = finish([cell(task)], tmp_path, lambda: Slow(trap=trap), 2, patience=15)
         assert not isinstance(done, CellFailure)
         counts = done.manifest.counts
         assert (counts.samples, counts.answered + counts.failed) == (TEST, TEST)
         assert 1 <= counts.failed <= 16
-        assert "gave no answer for 3 s" in done.errors["test/30"]
+        assert "gave no answer for 15 s" in done.errors["test/30"]
         assert "3 workers failed while they asked its work unit" in done.errors["test/30"]
         (again,), _ = finish([cell(task)], tmp_path, FakeModel, 1)
     assert not isinstance(again, CellFailure)
