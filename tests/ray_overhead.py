@@ -60,6 +60,7 @@ def main(limit: int = 200, rounds: int = 3, name: str = "kosmos-mini") -> None:
         for k in range(rounds):
             for way in ways if k % 2 == 0 else reversed(ways):
                 took[way].append(timed(cells, *ways[way], Path(scratch, f"{way}{k}")))
+                print(way, *took[way][-1], file=sys.stderr, flush=True)
         results = [_results(cells, ways[way][0], Path(scratch, f"{way}{k}")) for way in ways for k in range(rounds)]
         assert all(result == results[0] for result in results), "results differ"
     found = {"requests": len(cells) * limit, "start": starts, "clock_and_processor_seconds": took}

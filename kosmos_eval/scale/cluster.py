@@ -52,13 +52,22 @@ def connect(address: str | None, workers: int | None) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     if not address:
         cpus = max(workers or 0, os.cpu_count() or 1)
-        ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
+        try:
+            ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
+        except Exception as error:  # Ray raises nothing narrower
+            raise UsageError(
+                f"Ray could not be started on this machine ({_line(error)}); where it is busy, start Ray beforehand "
+                "(`ray start --head`) and give --address auto"
+            ) from None
         return
     try:
         ray.init(address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"--address {address}: no Ray cluster to be joined there ({reason})") from None
+        raise UsageError(f"--address {address}: no Ray cluster to be joined there ({_line(error)})") from None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def nodes() -> dict[str, dict[str, Any]]:

@@ -99,7 +99,7 @@ class Dispatcher(Generic[W]):
     def calls(self, now: float) -> Iterator[Call[W]]:
         """Hands out units while some worker has room; what has to be asked again comes first."""
         waiting = {worker: desk for worker, desk in self._desks.items() if len(desk.calls) < self._depth}
-        while waiting:
+        while waiting and (self._again or not self._exhausted):
             worker = min(waiting, key=lambda w: len(waiting[w].calls))
             desk = waiting[worker]
             task = self._next(desk.place)
