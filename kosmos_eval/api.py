@@ -58,8 +58,8 @@ def data_folder(task: str, data: str | Path) -> Path:
 
 
 SWEEP_COLUMNS = (
-    "model", "task", "prompt", "shots", "demos", "seed", "split", "data", "limit", "metric", "primary", "score",
-    "stderr", "n", "failed", "reason", "run",
+    "model", "task", "prompt", "shots", "demos", "order", "seed", "split", "data", "limit", "metric", "primary",
+    "score", "stderr", "n", "failed", "reason", "run",
 )  # fmt: skip
 
 
@@ -115,8 +115,8 @@ def sweep(
     """Runs a grid: a sweep file, or a mapping with its keys. What was answered before is kept.
 
     `out` is used in place of the file's; `model`, one that is loaded already, in place of its models. Returns one row
-    a run and metric: model, task, prompt, shots, demos, seed, split, data, limit, metric, primary, score, stderr, n,
-    failed, reason, run. A run that could not be made has a row without a metric, with its reason.
+    a run and metric: model, task, prompt, shots, demos, order, seed, split, data, limit, metric, primary, score,
+    stderr, n, failed, reason, run. A run that could not be made has a row without a metric, with its reason.
 
     >>> sweep({"tasks": ["vqav2"], "prompts": ["standard", "mcot"], "shots": [0, 4], "limit": 64})
     """
@@ -138,8 +138,8 @@ def sweep(
 def _sweep_rows(done: Done) -> Iterator[dict[str, Any]]:
     cell = done.cell
     row: dict[str, Any] = {
-        "task": cell.task.name, "prompt": cell.prompt, "shots": cell.shots, "demos": cell.demos, "seed": cell.seed,
-        "split": cell.task.split, "data": cell.task.data_label, "limit": cell.limit,
+        "task": cell.task.name, "prompt": cell.prompt, "shots": cell.shots, "demos": cell.demos, "order": cell.order,
+        "seed": cell.seed, "split": cell.task.split, "data": cell.task.data_label, "limit": cell.limit,
     }  # fmt: skip
     if isinstance(done, CellFailure):
         yield row | {"primary": False, "reason": str(done.error)}

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
+from math import factorial
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
-from kosmos_eval.demos import POOL, DemoChooser, limited, ordered
+from kosmos_eval.demos import POOL, RETRIEVED, DemoChooser, limited, ordered, permutation, sampler_of
 from kosmos_eval.errors import PromptError, UsageError
 from kosmos_eval.plan import Asking, needed_demonstrations, plan, request
 from kosmos_eval.prompt import digest
 from kosmos_eval.request import Request
+from kosmos_eval.rices import PictureIndex, picture_of
 from kosmos_eval.task import Sample, Task, data_fingerprint
 from kosmos_eval.template import PromptFile, Template
 
 RationaleOrigin = Literal["field", "model", "none"]
 
 _pools: WeakKeyDictionary[Task, dict[int, tuple[list[Sample], bool]]] = WeakKeyDictionary()
+_wholes: WeakKeyDictionary[Task, Sequence[Sample]] = WeakKeyDictionary()
 _sorted: WeakKeyDictionary[Task, Sequence[Sample]] = WeakKeyDictionary()
 _fingerprints: WeakKeyDictionary[Task, str] = WeakKeyDictionary()
 
@@ -31,6 +35,13 @@ def _pool(task: Task, seed: int) -> tuple[list[Sample], bool]:
         samples, same_split = task.demonstration_pool()
         by_seed[seed] = ordered(samples, seed, "demos", POOL), same_split
     return by_seed[seed]
+
+
+def _whole_pool(task: Task) -> Sequence[Sample]:
+    """All of a task's demonstration candidates."""
+    if task not in _wholes:
+        _wholes[task] = task.demonstration_pool()[0]
+    return _wholes[task]
 
 
 class _ById(Sequence[Sample]):
@@ -61,7 +72,7 @@ def _fingerprint(task: Task) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """A task, a prompt, shots, a sampler, a seed and a limit. Compared by identity."""
+    """A task, a prompt, shots, a sampler, a seed, a limit and an order of demonstrations. Compared by identity."""
 
     task: Task
     prompt: str
@@ -74,6 +85,10 @@ class Cell:
     limit: int | None = None
     file: str | None = None
     """Where the prompt was read, for messages."""
+    order: int = 0
+    """Which of the seeded orders its demonstrations are shown in; the 0th is as they were chosen."""
+    index: PictureIndex | None = None
+    """What `rices` chooses by. Made once a model is known, before the cell is run; nothing is planned without it."""
 
     @classmethod
     def of(
@@ -102,11 +117,35 @@ class Cell:
     def samples(self) -> Sequence[Sample]:
         return limited(self.task.samples, self.limit, self.seed)
 
+    def in_orders(self, n: int) -> list[Cell]:
+        """This cell in `n` orders of its demonstrations, itself the first; in fewer where there are not so many.
+
+        Raises UsageError for less than one.
+        """
+        if n < 1:
+            raise UsageError(f"--demo-orders {n}: there is one order at least")
+        return [replace(self, order=order) if order else self for order in range(min(n, factorial(self._shown)))]
+
+    @property
+    def retrieves(self) -> bool:
+        """Whether its demonstrations are chosen by an index of pictures."""
+        return bool(self._shown) and sampler_of(self.demos)[0] in RETRIEVED
+
+    @property
+    def embedder(self) -> str | None:
+        """The model whose vision tower compares pictures; None for the one that is run."""
+        return sampler_of(self.demos)[1]
+
+    @property
+    def pool(self) -> Sequence[Sample]:
+        """What its demonstrations are chosen from: the whole split where pictures are compared."""
+        return _whole_pool(self.task) if self.retrieves else _pool(self.task, self.seed)[0]
+
     @cached_property
     def chooser(self) -> DemoChooser:
         if not self._shown:
-            return DemoChooser((), self.demos, 0, self.seed)
-        return DemoChooser(_pool(self.task, self.seed)[0], self.demos, self._shown, self.seed)
+            return DemoChooser((), "fixed", 0, self.seed)
+        return DemoChooser(self.pool, self.demos, self._shown, self.seed, self.index, self.order)
 
     @property
     def demos_same_split(self) -> bool:
@@ -189,6 +228,12 @@ class Cell:
             raise UsageError(f"--shots {self.shots}: not a number of demonstrations")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"--limit {self.limit}: ask for one sample at least")
+        sampler_of(self.demos)
+        if self.retrieves:
+            for sample in chain(self.pool, self.samples):
+                picture_of(sample, self.task.name)
+            replace(self, demos="fixed")._check()  # all else, as far as it can be known without the index
+            return
         if self.shots and self.rationale_origin == "none" and self.plain_demo is None:
             raise PromptError(
                 f"{self.title}: 'rationale: none' shows the demonstration of 'standard', which is not there"
@@ -205,7 +250,7 @@ class Cell:
         sampler, and `fixed` tells at the least cost."""
         if not self._shown:
             return
-        DemoChooser((), self.demos, 0, self.seed)  # the sampler's name
+        permutation(self._shown, self.order, self.seed)
         chooser = DemoChooser(_pool(self.task, self.seed)[0], "fixed", self._shown, self.seed)
         for sample in self.samples:
             chooser.choose(sample)

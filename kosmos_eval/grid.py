@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 from kosmos_eval.cell import Cell
@@ -22,6 +23,7 @@ def plan_sweep(
     shots: Sequence[int],
     *,
     demos: str = "fixed",
+    orders: int = 1,
     seeds: Sequence[int] = (0,),
     limit: int | None = None,
     prompts_path: Path | None = None,
@@ -32,11 +34,9 @@ def plan_sweep(
     for task in tasks:
         templates = prompt_file(task.name, prompts_path, tasks_dir)
         for prompt in prompts:
-            cells.extend(
-                Cell.of(task, templates, prompt, shots=k, demos=demos, seed=seed, limit=limit)
-                for k in shots
-                for seed in seeds
-            )
+            for k, seed in product(shots, seeds):
+                cell = Cell.of(task, templates, prompt, shots=k, demos=demos, seed=seed, limit=limit)
+                cells.extend(cell.in_orders(orders))
     return cells
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kosmos_eval.cell import Cell
+from kosmos_eval.demos import sampler_of
 from kosmos_eval.disk import discreet
 from kosmos_eval.environment import git_state, versions
 from kosmos_eval.errors import DataError
@@ -48,8 +49,9 @@ def run_path(out: Path, cell: Cell, model: Model) -> Path:
     """Where a run is kept: readable, and different for whatever may not be mixed."""
     manifest = manifest_of(cell, model)
     extent = "all" if cell.limit is None else f"limit{cell.limit}"
-    parts = (cell.task.name, cell.prompt, f"{cell.shots}shot", cell.demos, f"seed{cell.seed}", manifest.split, extent,
-             manifest.data, model.name, manifest.identity[:8])  # fmt: skip
+    order = [f"order{cell.order}"] if cell.order else []
+    parts = (cell.task.name, cell.prompt, f"{cell.shots}shot", manifest.demos, *order, f"seed{cell.seed}",
+             manifest.split, extent, manifest.data, model.name, manifest.identity[:8])  # fmt: skip
     return out / "runs" / ".".join(re.sub(r"[^\w-]+", "_", part)[:40] for part in parts)
 
 
@@ -209,9 +211,7 @@ class Job:
 def manifest_of(cell: Cell, model: Model) -> Manifest:
     """The manifest of a run that begins now."""
     info = model.info
-    demonstrations = None
-    if cell.chooser.shots and cell.demos != "random":
-        demonstrations = [demo.id for demo in cell.chooser.order[: cell.chooser.shots]]
+    one_set = cell.chooser.one_set
     return Manifest(
         created=_now(),
         model=model.name,
@@ -225,9 +225,12 @@ def manifest_of(cell: Cell, model: Model) -> Manifest:
         prompt_source=cell.template.source,
         prompt_hash=cell.prompt_hash,
         shots=cell.shots,
-        demos=cell.demos,
+        demos=sampler_of(cell.demos)[0],
+        demos_by=cell.index.embedder if cell.index else None,
+        demos_index=cell.index.fingerprint if cell.index else None,
+        order=cell.order,
         demos_same_split=cell.demos_same_split,
-        demonstrations=demonstrations,
+        demonstrations=None if one_set is None else [demo.id for demo in one_set],
         rationale=cell.rationale_origin,
         rationales_hash=None,
         seed=cell.seed,

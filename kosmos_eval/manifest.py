@@ -54,6 +54,13 @@ class Manifest(_Strict):
     prompt_hash: str
     shots: int
     demos: str
+    """The sampler."""
+    demos_by: str | None = None
+    """The model whose vision tower compared pictures, where demonstrations were retrieved."""
+    demos_index: str | None = None
+    """The fingerprint of the index they were retrieved by."""
+    order: int = 0
+    """Which of the seeded orders they were shown in; the 0th is as they were chosen."""
     demos_same_split: bool
     demonstrations: list[str] | None
     """The ids of the one set, where it is one set; else each response has its own."""
@@ -73,12 +80,19 @@ class Manifest(_Strict):
         """`data_path`, which names no user, as a path on this machine."""
         return expanded(self.data_path)
 
+    def shown_demos(self, order: bool = False) -> str:
+        """What tables say of its demonstrations: the sampler, by which model, and which order of a row's own."""
+        by = f" by {self.demos_by}" if self.demos_by else ""
+        which = f" order {self.order}" if order and self.order else ""
+        return f"{self.demos}{by}{which}" + (" (same split)" if self.demos_same_split else "")
+
     @property
     def identity(self) -> str:
         """Tells runs apart that may not share a folder. Not the prompt's text: after an edit the run goes on."""
+        newer = {"demos_index": self.demos_index, "order": self.order or None}
         return digest(
             [self.model, self.model_fingerprint, self.dtype, self.task, self.prompt, self.shots, self.demos, self.seed,
-             self.split, self.limit, self.data, self.data_fingerprint]
+             self.split, self.limit, self.data, self.data_fingerprint, *(v for v in newer.items() if v[1] is not None)]
         )  # fmt: skip
 
     @classmethod

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kosmos_eval.demos import DemoChooser, rank
+from kosmos_eval.demos import POOL, Chooser, rank
 from kosmos_eval.errors import PromptError
 from kosmos_eval.prompt import Image, Output, Segment, parse_tags
 from kosmos_eval.request import Act, Choice, Generate, Request, Score, Stage
@@ -22,7 +22,7 @@ class Asking:
     prompt: str
     template: Template
     answers: tuple[str, ...]
-    chooser: DemoChooser
+    chooser: Chooser
     plain_demo: str
     """The demonstration without a rationale: used where `rationale` is `none`."""
     rationales: Mapping[str, str] | None = None
@@ -66,12 +66,12 @@ def demonstration(sample: Sample, asking: Asking, *, images: bool = True) -> lis
 
 
 class Contexts:
-    """The demonstrations before samples, concatenated. Each is written once, however many samples are shown it."""
+    """The demonstrations before samples, concatenated. Each is written once, as long as it is kept."""
 
     def __init__(self, asking: Asking) -> None:
         self.asking = asking
         self._between = list(parse_tags(asking.template.separator))
-        self._written: dict[int, list[Segment]] = {}
+        self._written: dict[int, tuple[Sample, list[Segment]]] = {}
         self._last: tuple[tuple[Sample, ...], tuple[Segment, ...]] = ((), ())
 
     def before(self, sample: Sample) -> tuple[tuple[Segment, ...], tuple[str, ...]]:
@@ -84,10 +84,12 @@ class Contexts:
         return segments, tuple(d.id for d in demos)
 
     def _demonstration(self, demo: Sample) -> list[Segment]:
-        if id(demo) not in self._written:  # the chooser keeps its pool, so that ids stay theirs
+        if id(demo) not in self._written:
+            if len(self._written) >= POOL:  # retrieved from a large pool, demonstrations need not come again
+                self._written.clear()
             written = demonstration(demo, self.asking, images=not self.asking.text_demos)
-            self._written[id(demo)] = [*written, *self._between]
-        return self._written[id(demo)]
+            self._written[id(demo)] = demo, [*written, *self._between]  # the sample is held, so that its id stays its
+        return self._written[id(demo)][1]
 
 
 def _act(spec: StageSpec, sample: Sample, asking: Asking, variables: Mapping[str, Any], where: str) -> Act:

@@ -78,6 +78,11 @@ class Preview:
 
 def preview(cell: Cell, sample_id: str | None = None, encoder: Encoder | None = None) -> Preview:
     """The request of one sample, the first by default. The model's own rationales stand as placeholders."""
+    if cell.retrieves:
+        raise UsageError(
+            f"--demos {cell.demos}: a preview reads no weights, and a vision tower chooses these demonstrations; "
+            "preview with fixed; what a sample was shown stands in its response"
+        )
     sample = _sample(cell, sample_id)
     shown: dict[str, str] | None = None
     if cell.rationale_origin == "field":

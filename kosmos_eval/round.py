@@ -17,7 +17,7 @@ from kosmos_eval.request import Request
 from kosmos_eval.store import Key, RunBusyError
 from kosmos_eval.work import WorkUnit, unit_samples
 
-What = Literal["rationales", "answers"]
+What = Literal["index", "rationales", "answers"]
 Progress = Callable[[Cell, What, int, int], None]
 """(cell, what is asked for, done, total): called after each response and each unit that was there already."""
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from kosmos_eval.cell import Cell
+from kosmos_eval.errors import UsageError
 from kosmos_eval.executor import Executor, InProcess
 from kosmos_eval.faults import OnError
 from kosmos_eval.job import Job, RunResult, run_path
 from kosmos_eval.models.base import Model
-from kosmos_eval.round import CellFailure, Progress, Round, What
+from kosmos_eval.round import FAULTS, CellFailure, Progress, Round, What
 from kosmos_eval.work import WorkUnit, together
 
 __all__ = ["CellFailure", "Done", "Progress", "RunResult", "complete", "run", "run_path", "silent"]
@@ -48,6 +51,36 @@ def complete(
     `executor` has it asked. A cell whose data (or Java) are at fault is reported, and stops no other. Raises ModelError
     where the model fails at everything or, by `on_error`, at a sample; StoreError where nothing more can be written.
     """
+    given: dict[Cell, Cell] = {}
+    """The cells that are run, with their indexes, and as they were given."""
+    for cell in cells:
+        try:
+            given[_with_index(cell, model, progress)] = cell
+        except (*FAULTS, UsageError) as error:
+            yield CellFailure(cell, error)
+
+    def told(cell: Cell, what: What, done: int, total: int) -> None:
+        progress(given[cell], what, done, total)
+
+    for done in _completed(list(given), model, executor, out, told, on_error):
+        yield replace(done, cell=given[done.cell])
+
+
+def _with_index(cell: Cell, model: Model, progress: Progress) -> Cell:
+    """The cell as it is; with the index that its demonstrations are chosen by, where there is to be one."""
+    if not cell.retrieves or cell.index is not None:
+        return cell
+    from kosmos_eval.retrieval import indexed
+
+    ready = replace(cell, index=indexed(cell, model, partial(progress, cell, "index")))
+    for sample in ready.samples:
+        ready.chooser.choose(sample)  # too few neighbours of other content are found now
+    return ready
+
+
+def _completed(
+    cells: Sequence[Cell], model: Model, executor: Executor, out: Path, progress: Progress, on_error: OnError
+) -> Iterator[Done]:
     groups = [[Job(cell, model, out) for cell in group] for group in together(cells)]
     failed: set[Job] = set()
     needy = [[job for job in group if job.cell.rationale_origin == "model"] for group in groups]

@@ -48,6 +48,8 @@ class Axes(_Strict):
     shots: Listed[int] = [0]
     seeds: Listed[int] = [0]
     demos: Listed[str] = ["fixed"]
+    demo_orders: Annotated[int, Field(ge=1)] = 1
+    """In so many orders each set of demonstrations is shown: a run each."""
     data: Listed[str] = ["mini"]
     splits: Listed[str | None] = [None]
     limit: int | None = None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kosmos_eval.api import load_task
 from kosmos_eval.cell import Cell
-from kosmos_eval.demos import DemoChooser
+from kosmos_eval.demos import sampler_of
 from kosmos_eval.errors import CheckpointError, KosmosEvalError, nearest
 from kosmos_eval.executor import Engine, InProcess, in_process
 from kosmos_eval.faults import OnError
@@ -79,13 +79,13 @@ class Planner:
                 _ = task.samples  # read here, where a wrong split is the split's fault
             for seed, demos in product(axes.seeds, axes.demos):
                 with self._at(*self._key(own, name, "demos")):
-                    DemoChooser((), demos, 0, seed)
+                    sampler_of(demos)
                 for prompt, shots in product(axes.prompts, axes.shots):
                     with self._at(*self._key(own, name, "prompts")):
                         templates[prompt]  # the prompt's name, before anything else about the cell
                     with self._at(*self._key(own, name, "shots")):
                         cell = Cell.of(task, templates, prompt, shots=shots, demos=demos, seed=seed, limit=axes.limit)
-                    yield cell
+                    yield from cell.in_orders(axes.demo_orders)
 
     def _task(self, name: str, data: str, split: str | None) -> Task:
         if (name, data, split) not in self._tasks:

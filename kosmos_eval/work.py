@@ -1,9 +1,9 @@
 """Work units: windows of the plan, cut from the plan alone. What is scheduled, batched and, after a crash, asked again.
 
-Cells that stand on the same ground (task, data, split, samples, demonstrations' seed and sampler) are asked together:
-their prompts begin with the same demonstrations and show the same pictures, and a model that shares prefixes finds both
-in one unit. A unit is composed from the plan and never from what remains to be answered, so that a run that is taken up
-again asks in the batches it would have had.
+Cells that stand on the same ground (task, data, split, samples, demonstrations' seed, sampler and order) are asked
+together: their prompts begin with the same demonstrations and show the same pictures, and a model that shares prefixes
+finds both in one unit. A unit is composed from the plan and never from what remains to be answered, so that a run that
+is taken up again asks in the batches it would have had.
 """
 
 from __future__ import annotations
@@ -37,6 +37,6 @@ def together(cells: Iterable[Cell]) -> list[list[Cell]]:
     """The cells in groups that are asked together, in the order in which they are first met."""
     groups: dict[tuple[object, ...], list[Cell]] = {}
     for cell in cells:
-        ground = (id(cell.task), cell.seed, cell.demos, cell.limit)
+        ground = (id(cell.task), cell.seed, cell.demos, cell.order, cell.limit)
         groups.setdefault(ground, []).append(cell)
     return list(groups.values())

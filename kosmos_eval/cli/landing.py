@@ -62,7 +62,8 @@ def _line(done: RunResult) -> str:
         figure = f"{primary[0]} {_figure(done)}" + (f" ({primary[2]})" if primary[2] else "")
     new = f"{done.asked} new answers" if done.asked else "was there"
     samples = f"{m.counts.answered} of {m.counts.samples} samples" if m.counts.failed else f"{m.counts.samples} samples"
-    return printable(f"{m.task} {m.prompt} {m.shots}-shot seed {m.seed}: {figure}, {samples}, {new}")
+    order = f" order {m.order}" if m.order else ""
+    return printable(f"{m.task} {m.prompt} {m.shots}-shot seed {m.seed}{order}: {figure}, {samples}, {new}")
 
 
 def _faults(done: RunResult) -> list[str]:

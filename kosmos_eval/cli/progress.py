@@ -46,7 +46,7 @@ class GridProgress:
 
     def __call__(self, cell: Cell, what: What, done: int, total: int) -> None:
         share = f"{100 * done // max(1, total)}%"
-        label = share if what == "answers" else f"rationales {share}"
+        label = share if what == "answers" else f"{what} {share}"
         self.rows[_row(cell)][cell.prompt, cell.shots] = Text(label, "cyan")
         if what == "answers":
             if id(cell) not in self._under_way:
@@ -85,4 +85,5 @@ class GridProgress:
 
 
 def _row(cell: Cell) -> tuple[str, str, int, str]:
-    return cell.task.name, cell.task.split, cell.seed, cell.demos
+    demos = f"{cell.demos} order {cell.order}" if cell.order else cell.demos
+    return cell.task.name, cell.task.split, cell.seed, demos

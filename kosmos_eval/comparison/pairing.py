@@ -21,13 +21,13 @@ _FREE = {
 }
 """What may differ besides, because it follows from what is compared."""
 _SAMPLES = "samples (--limit)"
-_SEED = {"seed", "demonstrations", _SAMPLES}
-"""What may differ between the pairs of several seeds that are pooled."""
+_SEED = {"seed", "order", "demonstrations", _SAMPLES}
+"""What may differ between the pairs of several seeds and orders that are pooled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The same comparison, once a seed: `baseline[i]` with `variant[i]`."""
+    """The same comparison, once a seed and order: `baseline[i]` with `variant[i]`."""
 
     names: tuple[str, str]
     """What the two are called: the values of what they differ in."""
@@ -106,6 +106,8 @@ def _fixed(run: FinishedRun, by: str) -> dict[str, Any]:
         "wording": digest(m.template) if by == "shots" else m.prompt_hash,
         "shots": m.shots,
         "sampler": m.demos,
+        "order": m.order,
+        "index of pictures": m.demos_index if m.shots else None,
         "demonstrations": tuple(m.demonstrations or ()) if m.shots else (),
         "demonstrations of the same split": m.demos_same_split if m.shots else False,
         "rationale": m.rationale,
@@ -171,14 +173,14 @@ def _largest(pairs: Iterable[tuple[_Side, _Side]], left_out: list[Unpaired]) -> 
 
 
 def _pools(pairs: Iterable[tuple[_Side, _Side]], pooled: bool) -> list[Pair]:
-    """Pairs that are the same but for the seed, together; or each on its own."""
+    """Pairs that are the same but for seed and order, together; or each on its own."""
     pools: defaultdict[tuple[Any, ...], list[tuple[_Side, _Side]]] = defaultdict(list)
     for baseline, variant in pairs:
         rationales = (baseline.run.manifest.rationale, variant.run.manifest.rationale)
         pools[(variant.name, rationales, *variant.key(_SEED if pooled else set()))].append((baseline, variant))
     found = []
     for pool in pools.values():
-        pool.sort(key=lambda p: (p[0].run.manifest.seed, p[1].run.manifest.seed))
+        pool.sort(key=lambda p: [(side.run.manifest.seed, side.run.manifest.order) for side in p])
         sides = tuple(zip(*pool, strict=True))
         found.append(
             Pair(

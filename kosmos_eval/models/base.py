@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from kosmos_eval.prompt import Image
 from kosmos_eval.request import Request, Response
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NO_TOWER = "--demos rices: {name} has no vision tower that is known here; name a model that has one: rices:clip:FOLDER"
 
 
 class Model(Protocol):
@@ -32,4 +38,22 @@ class Model(Protocol):
 
     def run(self, requests: Iterable[Request]) -> Iterator[tuple[int, Response]]:
         """Yields, in any order, each request's place in the stream and its response. Requests are taken as needed."""
+        ...
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """A model that has a vector for a picture: by what `rices` compares."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def info(self) -> Mapping[str, Any]: ...
+
+    def embed_images(self, images: Sequence[Image]) -> Tensor:
+        """Unit vectors (images, width), float32, on the CPU. Raises ImageError for a picture that cannot be read."""
         ...

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from kosmos_eval.data.images import load as load_image
 from kosmos_eval.engine.engine import Engine
@@ -19,7 +20,7 @@ from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.kosmos.model import Kosmos
 from kosmos_eval.kosmos.processor import Processor
 from kosmos_eval.kosmos.weights import fingerprint, load_network
-from kosmos_eval.prompt import Prompt
+from kosmos_eval.prompt import Image, Prompt
 from kosmos_eval.request import Choice, Generate, Request, Response, Score, Stage
 
 
@@ -110,6 +111,16 @@ class KosmosModel:
         stages = [(Stage("answer", _segments(p), act),) for p in prompts]
         requests = [Request(str(i), (), s) for i, s in enumerate(stages)]
         return [answer.text or "" for answer in self._answers(requests)]
+
+    @torch.no_grad()
+    def embed_images(self, images: Sequence[Image]) -> Tensor:
+        """Unit vectors (images, width), float32, on the CPU: the vision tower's class token, after its last norm.
+
+        Raises ImageError for a picture that cannot be read.
+        """
+        pixels = torch.stack([self.processor.preprocessing(load_image(image)) for image in images])
+        tokens = self.network.vision(pixels.to(self.network.device, self.network.dtype))
+        return F.normalize(tokens[:, 0].float().cpu(), dim=-1)
 
     def encode(self, prompt: Prompt | str) -> ModelInput:
         """What Hugging Face's model would be fed for a prompt."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kosmos_eval.models.base import Model
+from kosmos_eval.errors import UsageError
+from kosmos_eval.models.base import NO_TOWER, Model
 from kosmos_eval.models.locate import Checkpoint
+from kosmos_eval.prompt import Image
 from kosmos_eval.request import Request, Response
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Loader = Callable[[Path, str, str, str], Model]
 """(folder, name, device, dtype) -> the model."""
@@ -46,3 +51,11 @@ class LazyModel:
 
     def run(self, requests: Iterable[Request]) -> Iterator[tuple[int, Response]]:
         return self.loaded.run(requests)
+
+    def embed_images(self, images: Sequence[Image]) -> Tensor:
+        """See `kosmos_eval.retrieval.Embedder`. Raises UsageError for a model that has no vector of a picture."""
+        embed = getattr(self.loaded, "embed_images", None)
+        if embed is None:
+            raise UsageError(NO_TOWER.format(name=self.name))
+        found: Tensor = embed(images)
+        return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -70,6 +70,17 @@ class Sources:
         return task
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """Chooses what was shown."""
+
+    seed: int
+    demos: tuple[Sample, ...]
+
+    def choose(self, query: Sample) -> tuple[Sample, ...]:
+        return self.demos
+
+
 class Prompts:
     """The prompts of one run. `missing` says why there are none."""
 
@@ -98,29 +109,43 @@ class Prompts:
         if sample is None or self._asking is None:
             return None
         try:
-            asked, _ = request(sample, self._asking)
-            demos = self._asking.chooser.choose(sample)
-            written = tuple(
-                (d.id, tuple(demonstration(d, self._asking, images=not self._asking.text_demos))) for d in demos
-            )
+            asking = self._asking_for(record, self._asking)
+            asked, _ = request(sample, asking)
+            demos = asking.chooser.choose(sample)
+            written = tuple((d.id, tuple(demonstration(d, asking, images=not asking.text_demos))) for d in demos)
         except (KosmosEvalError, KeyError):
             return None
         return Rendered(written, asked, asked.prompt_hash == record.prompt_hash)
+
+    def _asking_for(self, record: Record, asking: Asking) -> Asking:
+        """How a sample was asked. What was retrieved for it stands in its record; it is not looked for again."""
+        if self._run.manifest.demos_index is None:
+            return asking
+        shown = [self._pool[i] for i in record.demos]
+        return replace(asking, chooser=_Shown(self._cell.seed, tuple(shown)))
 
     @cached_property
     def _cell(self) -> Cell:
         m = self._run.manifest
         assert self._task is not None
         template = Template.model_validate(m.template)
-        return Cell(self._task, m.prompt, template, m.plain_demo or None, m.shots, m.demos, m.seed, m.limit)
+        demos = m.demos if m.demos_index is None else "fixed"
+        plain = m.plain_demo or None
+        return Cell(self._task, m.prompt, template, plain, m.shots, demos, m.seed, m.limit, order=m.order)
+
+    @cached_property
+    def _pool(self) -> dict[str, Sample]:
+        """The samples that demonstrations come from, by id."""
+        assert self._task is not None
+        retrieved = self._run.manifest.demos_index is not None
+        return {s.id: s for s in (self._task.demonstration_pool()[0] if retrieved else self._cell.pool)}
 
     def _prepared(self) -> Asking:
         """How the run asked, with the rationales that its demonstrations showed."""
         origin = self._run.manifest.rationale
         if origin not in ("field", "model"):
             return self._cell.asking(None)
-        pool = {demo.id: demo for demo in self._cell.chooser.order}
-        rationales = self._of_data(pool) if origin == "field" else self._of_model(pool)
+        rationales = self._of_data(self._pool) if origin == "field" else self._of_model(self._pool)
         return self._cell.asking(rationales)
 
     def _of_data(self, pool: Mapping[str, Sample]) -> dict[str, str]:

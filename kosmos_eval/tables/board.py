@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 KEY = ("model", "task", "prompt", "shots", "demos", "seed", "split", "data", "metric")
 FIGURES = ("score", "n", "failed", "primary")
 EVIDENCE = (
-    "stderr", "low", "high", "seeds", "seed_sd", "chance", "constant", "vs_standard", "vs_standard_p", "reason",
+    "stderr", "low", "high", "seeds", "seed_sd", "orders", "order_sd", "chance", "constant", "vs_standard",
+    "vs_standard_p", "reason",
 )  # fmt: skip
 PROVENANCE = (
     "rule", "data_source", "rationale", "data_fingerprint", "prompt_hash", "model_fingerprint", "dtype", "versions",
@@ -29,8 +30,8 @@ PROVENANCE = (
 TIMING = ("samples_per_s",)
 COLUMNS = (*KEY, *FIGURES, *EVIDENCE, *PROVENANCE, *TIMING)
 """Timing comes last, so that two boards of the same work can be compared without it."""
-_NUMBERS = ("score", "stderr", "low", "high", "seed_sd", "chance", "constant", "vs_standard", "vs_standard_p",
-            "samples_per_s")  # fmt: skip
+_NUMBERS = ("score", "stderr", "low", "high", "seed_sd", "order_sd", "chance", "constant", "vs_standard",
+            "vs_standard_p", "samples_per_s")  # fmt: skip
 
 _CHANCE = {"accuracy": ("chance",)}
 _CONSTANT = {"accuracy": ("majority",), "vqa_accuracy": ("vqa_constant", "constant_unanswerable")}
@@ -45,9 +46,10 @@ def leaderboard(folder: str | Path, per_seed: bool = False, with_published: bool
     """One row per (model, task, prompt, shots, demos, split, data, metric) of the finished runs below a folder, and one
     for the average of the language tasks.
 
-    Seeds are aggregated (`seed` then lists them, `seed_sd` is the spread of their scores) unless `per_seed`. Scores are
-    on the papers' scale (times 100), `low` to `high` is the 95 % interval; an undefined one is empty, with its reason.
-    Of runs that differ in nothing but `--limit` the largest are shown. Models, wordings of a prompt, or data folders of
+    Seeds, and of each the orders of its demonstrations, are aggregated unless `per_seed`: `seed` then lists the seeds,
+    `orders` counts the orders, `seed_sd` and `order_sd` are the spread of scores between them. Scores are on the
+    papers' scale (times 100), `low` to `high` is the 95 % interval; an undefined one is empty, with its reason. Of runs
+    that differ in nothing but `--limit` the largest are shown. Models, wordings of a prompt, data folders or indexes of
     one name are told apart by their fingerprints. `attrs["unfinished"]` counts the runs that are left out because they
     are not finished. `with_published` adds the papers' rows (`kosmos_eval.tables.published.beside`).
     """
@@ -72,13 +74,14 @@ def leaderboard(folder: str | Path, per_seed: bool = False, with_published: bool
 
 
 def _grouped(runs: Sequence[FinishedRun], per_seed: bool) -> list[Runs]:
-    """The runs of each row: seeds together, of one extent, the largest; of runs made twice the latest."""
-    by_row: defaultdict[tuple[Any, ...], dict[int | None, dict[int, FinishedRun]]] = defaultdict(dict)
+    """The runs of each row: seeds and orders together, of one extent, the largest; of runs made twice the latest."""
+    by_row: defaultdict[tuple[Any, ...], dict[int | None, dict[tuple[int, int], FinishedRun]]] = defaultdict(dict)
     for run in sorted(runs, key=lambda r: (r.manifest.created, r.name)):
         m = run.manifest
-        row = (*_shown(run), m.model_fingerprint, m.dtype, m.prompt_hash, m.data_fingerprint, m.rationale)
-        key = (*row, m.seed) if per_seed else row
-        by_row[key].setdefault(m.limit, {})[m.seed] = run
+        row = (*_shown(run), m.model_fingerprint, m.dtype, m.prompt_hash, m.data_fingerprint, m.rationale,
+               m.demos_index)  # fmt: skip
+        key = (*row, m.seed, m.order) if per_seed else row
+        by_row[key].setdefault(m.limit, {})[m.seed, m.order] = run
     groups = []
     for extents in by_row.values():
         largest = max(extents.values(), key=lambda seeds: max(r.manifest.counts.samples for r in seeds.values()))
@@ -88,14 +91,14 @@ def _grouped(runs: Sequence[FinishedRun], per_seed: bool) -> list[Runs]:
 
 def _shown(run: FinishedRun) -> tuple[Any, ...]:
     m = run.manifest
-    return m.model, m.task, m.prompt, m.shots, m.demos, m.demos_same_split, m.split, m.data
+    return m.model, m.task, m.prompt, m.shots, m.shown_demos(), m.split, m.data
 
 
 def _names(groups: Sequence[Runs]) -> dict[Runs, dict[str, str]]:
     """What each row's model, prompt and data are called: with a fingerprint where rows are alike without it."""
     alike: defaultdict[tuple[Any, ...], list[Runs]] = defaultdict(list)
     for group in groups:
-        seeds = tuple(run.manifest.seed for run in group)
+        seeds = tuple((run.manifest.seed, run.manifest.order) for run in group)
         alike[(*_shown(group[0]), *seeds)].append(group)
     return {group: _name(group, same) for same in alike.values() for group in same}
 
@@ -112,6 +115,7 @@ def _name(group: Runs, alike: Sequence[Runs]) -> dict[str, str]:
         "model": marked(m.model, "model_fingerprint") + (f" {m.dtype}" if several_dtypes else ""),
         "prompt": marked(m.prompt, "prompt_hash"),
         "data": marked(m.data, "data_fingerprint"),
+        "demos": marked(m.shown_demos(order=len(group) == 1), "demos_index"),
     }
 
 
@@ -130,16 +134,16 @@ def _rows(
     group: Runs, names: dict[str, str], against: dict[Runs, Any], examined: Sequence[Report]
 ) -> Iterator[dict[str, Any]]:
     m = group[0].manifest
-    seeds = [run.manifest.seed for run in group]
+    seeds = list(dict.fromkeys(run.manifest.seed for run in group))
     common = {
         **names,
         "task": m.task,
         "shots": m.shots,
-        "demos": f"{m.demos} (same split)" if m.demos_same_split else m.demos,
         "seed": seeds[0] if len(seeds) == 1 else ",".join(map(str, seeds)),
         "split": m.split,
         "failed": sum(run.manifest.counts.failed for run in group),
         "seeds": len(seeds),
+        "orders": len({run.manifest.order for run in group}),
         "data_source": data_source(m),
         "rationale": m.rationale,
         "data_fingerprint": m.data_fingerprint,
@@ -168,6 +172,7 @@ def _figures(group: Runs, metric: str) -> dict[str, Any]:
         "low": found.interval.low if found.interval else None,
         "high": found.interval.high if found.interval else None,
         "seed_sd": found.seed_sd,
+        "order_sd": found.order_sd,
         "chance": _HALF.get(metric) or _baseline(group, _CHANCE.get(metric, ())),
         "constant": _HALF.get(metric) or _baseline(group, _CONSTANT.get(metric, ())),
         "reason": found.reason,

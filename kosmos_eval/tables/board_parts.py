@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _UNFIT = "does not fit"
+_SPREADS = (
+    ("seed_sd", "", "± is the standard deviation between seeds"),
+    ("order_sd", "°", "±…° is the standard deviation between orders of the same demonstrations"),
+)
 
 
 def board_parts(frame: pd.DataFrame, groups: bool = False) -> Iterator[Part]:
@@ -32,17 +36,18 @@ def board_parts(frame: pd.DataFrame, groups: bool = False) -> Iterator[Part]:
 def _task(rows: pd.DataFrame, data: str) -> Part:
     first = rows.iloc[0]
     shown, same = varying(rows, ("model", "demos", "seed"))
-    spread = rows["seeds"].max() > 1
+    spreads = [spread for spread in _SPREADS if rows[spread[0]].notna().any()]
     columns = (*shown, "shots", "prompt", "score", "95 % interval", "n", "vs standard", "p")
     lines = []
     for row in rows.to_dict("records"):
-        score = _score(row) + (f" ±{number(row['seed_sd'])}" if present(row["seed_sd"]) else "")
+        score = _score(row) + "".join(f" ±{number(row[column])}{mark}" for column, mark, _ in spreads
+                                      if present(row[column]))  # fmt: skip
         n = f"{row['n']} ({row['failed']} failed)" if row["failed"] else str(row["n"])
         cells = (*(row[c] for c in shown), row["shots"], row["prompt"], score, span(row["low"], row["high"]), n,
                  number(row["vs_standard"], sign=True), probability(row["vs_standard_p"]))  # fmt: skip
         lines.append(tuple(map(str, cells)))
     title = f"{first['task']}, {first['metric']} on {first['split']}, data: {data}{_without_looking(rows)}"
-    notes = [", ".join(same), *(["± is the standard deviation between seeds"] if spread else []), *_reasons(rows)]
+    notes = [", ".join(same), *(note for _, _, note in spreads), *_reasons(rows)]
     return Part(title, columns, tuple(lines), tuple(filter(None, notes)))
 
 
