@@ -17,6 +17,7 @@ from kosmos_eval.errors import CheckpointError, KosmosEvalError
 from kosmos_eval.kosmos.processor import Processor
 from kosmos_eval.kosmos.weights import load_network, save_network
 from kosmos_eval.models.kosmos import KosmosModel
+from kosmos_eval.prompt import Image as SourceImage
 from kosmos_eval.prompt import Prompt, Text, Tokens
 
 
@@ -96,6 +97,17 @@ def test_released_tokenizer_gives_the_published_ids(tmp_path: Path) -> None:
         context, whole = Prompt("Answer:").segments, Prompt("Answer:", answer).segments
         n = len(processor.encode(context))
         assert processor.encode(whole).ids[n:] == (expected,)
+
+
+def test_a_pictures_vector_is_the_class_token_of_the_tower(reference: Reference) -> None:
+    rng, hf = random.Random(2), reference.hf.vision_model
+    images = [picture(rng) for _ in range(3)]
+    pixels = torch.cat([reference.ours.encode(Prompt(image)).pixel_values for image in images])
+    with torch.no_grad():
+        wanted = hf.model.post_layernorm(hf(pixels).last_hidden_state[:, 0])
+    found = reference.ours.embed_images([SourceImage.of(image) for image in images])
+    assert torch.allclose(found, torch.nn.functional.normalize(wanted, dim=-1), atol=1e-5)
+    assert not torch.allclose(found[0], found[1], atol=1e-2)
 
 
 def test_tags_in_data_stay_text(reference: Reference) -> None:
