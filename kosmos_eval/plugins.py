@@ -157,7 +157,8 @@ def task_class(name: str, tasks_dir: Path | None = None) -> type[Task]:
     if name in found.tasks:
         return found.tasks[name]
     faults = "".join(f"; {fault}" for fault in found.faults.values())
-    raise UsageError(f"no task {name!r}{nearest(name, found.tasks)}{faults}")
+    own = "" if tasks_dir else "; one of your own is found by --tasks-dir"
+    raise UsageError(f"no task {name!r}{nearest(name, found.tasks)}{own}{faults}")
 
 
 def prompt_file(task: str, prompts: Path | None = None, tasks_dir: Path | None = None) -> PromptFile:
