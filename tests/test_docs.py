@@ -35,6 +35,7 @@ ELSEWHERE = {
     "kosmos-eval run fruit": "the plugin of `examples/` and the README's task: test_plugins, test_wheel, test_readme",
     "kosmos-eval plugin check examples": "the same",
     "python -m kosmos_eval_fruit": "the same",
+    "ray ": "a cluster of machines; test_scale starts one here",
 }
 """What is not run here, by its beginning, and why."""
 SLOW = ("kosmos-eval bench", "kosmos-eval doctor", "kosmos-eval report DIR")
@@ -46,6 +47,7 @@ STAND_INS = {
     r"--data /data/\S+": "--data official",
     r"report DIR --out FILE": "report results --out page.html",
     r"--limit \d+": "--limit 4",
+    r" --engine ray( --(workers|address) \S+)*": "",  # test_scale has Ray workers; the rest of the line is run here
     r"--queries \d+": "--queries 2",
     r"--rounds \d+": "--rounds 1",
     r"doctor path/to/checkpoint --dtype bfloat16": "doctor kosmos-mini --dtype float32",
@@ -68,7 +70,8 @@ def blocks(page: Path) -> list[Block]:
 
 
 def commands(page: Path, slow: bool) -> list[str]:
-    lines = [re.sub(r"\s+# .*", "", line) for b in blocks(page) if b.language == "bash" for line in b.text.splitlines()]
+    given = [b.text.replace("\\\n", " ") for b in blocks(page) if b.language == "bash" and not b.text.startswith("#!")]
+    lines = [re.sub(r"\s+# .*", "", line) for text in given for line in text.splitlines()]
     here = [line for line in lines if line and not line.startswith(tuple(ELSEWHERE))]
     return [line for line in here if (line.startswith(SLOW) or "--demos rices" in line) == slow]
 
