@@ -35,7 +35,7 @@ ELSEWHERE = {
     "kosmos-eval run fruit": "the plugin of `examples/` and the README's task: test_plugins, test_wheel, test_readme",
     "kosmos-eval plugin check examples": "the same",
     "python -m kosmos_eval_fruit": "the same",
-    "ray ": "a cluster of machines; test_scale starts one here",
+    "ray ": "a cluster of machines; test_ray starts one here",
 }
 """What is not run here, by its beginning, and why."""
 SLOW = ("kosmos-eval bench", "kosmos-eval doctor", "kosmos-eval report DIR")
@@ -47,7 +47,7 @@ STAND_INS = {
     r"--data /data/\S+": "--data official",
     r"report DIR --out FILE": "report results --out page.html",
     r"--limit \d+": "--limit 4",
-    r" --engine ray( --(workers|address) \S+)*": "",  # test_scale has Ray workers; the rest of the line is run here
+    r" --engine ray( --(workers|address) \S+)*": "",  # test_ray has Ray workers; the rest of the line is run here
     r"--queries \d+": "--queries 2",
     r"--rounds \d+": "--rounds 1",
     r"doctor path/to/checkpoint --dtype bfloat16": "doctor kosmos-mini --dtype float32",

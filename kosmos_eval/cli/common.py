@@ -29,16 +29,7 @@ Data = Annotated[str, typer.Option(help="`mini` (generated, bundled), a folder o
 Split = Annotated[str | None, typer.Option(help="Which split is evaluated; each task has its own default.")]
 TasksDir = Annotated[Path | None, typer.Option(help="A folder with task plugins of your own.")]
 Prompts = Annotated[Path | None, typer.Option(help="A prompts YAML, or a folder with <task>.yaml, of your own.")]
-Demos = Annotated[
-    str,
-    typer.Option(
-        help="How demonstrations are chosen: fixed, random, balanced, or by likeness of pictures: rices (most similar "
-        "last) and rices-first, with :MODEL where not the run's own vision tower compares."
-    ),
-]
-DemoOrders = Annotated[
-    int, typer.Option(metavar="N", help="Shows the same demonstrations in N seeded orders; the board has their spread.")
-]
+Demos = Annotated[str, typer.Option(help="How demonstrations are chosen: fixed, random or balanced.")]
 Limit = Annotated[int | None, typer.Option(help="So many samples, drawn by the seed, each label in its share.")]
 EngineName = Annotated[
     Literal["local", "ray"], typer.Option(help="Who asks the model: this process, or Ray workers (docs/scale.md).")

@@ -11,8 +11,6 @@ from kosmos_eval.cli.common import (
     FAULT,
     Address,
     Data,
-    DemoOrders,
-    Demos,
     EngineName,
     HangTimeout,
     Limit,
@@ -38,8 +36,12 @@ def run(
     ] = "kosmos-mini",
     prompt: Annotated[str, typer.Option(help="Prompt names, separated by commas.")] = "standard",
     shots: Annotated[str, typer.Option(help="Numbers of demonstrations, separated by commas.")] = "0",
-    demos: Demos = "fixed",
-    demo_orders: DemoOrders = 1,
+    demos: Annotated[
+        str, typer.Option(help="fixed, random, balanced, or by likeness of pictures: rices, rices-first (with :MODEL).")
+    ] = "fixed",
+    demo_orders: Annotated[
+        int, typer.Option(metavar="N", help="Shows the same demonstrations in N orders; the board has their spread.")
+    ] = 1,
     seed: Annotated[str, typer.Option(help="Seeds, separated by commas.")] = "0",
     data: Data = "mini",
     split: Split = None,
