@@ -32,7 +32,8 @@ Prompts = Annotated[Path | None, typer.Option(help="A prompts YAML, or a folder 
 Demos = Annotated[str, typer.Option(help="How demonstrations are chosen: fixed, random or balanced.")]
 Limit = Annotated[int | None, typer.Option(help="So many samples, drawn by the seed, each label in its share.")]
 EngineName = Annotated[
-    Literal["local", "ray"], typer.Option(help="Who asks the model: this process, or Ray workers (docs/scale.md).")
+    Literal["local", "processes", "ray"],
+    typer.Option(help="Who asks the model: this process, several on this machine's cores, or Ray (docs/scale.md)."),
 ]
 Address = Annotated[
     str | None,
@@ -42,7 +43,7 @@ Address = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(help="With --engine ray: how many replicas; else as many as the nodes have room for.", min=1),
+    typer.Option(help="With --engine processes or ray: how many replicas; else as many as there is room for.", min=1),
 ]
 HangTimeout = Annotated[
     float | None, typer.Option(help="With --engine ray: seconds without an answer until a worker is replaced.", min=1)
@@ -82,16 +83,22 @@ def printable(text: str) -> str:
 
 
 def engine_of(engine: str, address: str | None, workers: int | None, hang_timeout: float | None) -> Engine:
-    """Where models are asked. Raises UsageError for options of Ray without it."""
+    """Where models are asked. Raises UsageError for options that the engine does not have."""
     if engine == "ray":
         from kosmos_eval.scale.dispatch import PATIENCE
         from kosmos_eval.scale.ray_executor import on_ray
 
         return on_ray(address, workers, hang_timeout or PATIENCE)
+    if hang_timeout is not None:
+        raise UsageError("--hang-timeout is for --engine ray")
+    if engine == "processes":
+        from kosmos_eval.scale.processes import in_processes
+
+        return in_processes(workers)
     from kosmos_eval.executor import in_process
 
-    if workers is not None or hang_timeout is not None:
-        raise UsageError("--workers and --hang-timeout are for --engine ray")
+    if workers is not None:
+        raise UsageError("--workers is for --engine processes or ray")
     return in_process
 
 
