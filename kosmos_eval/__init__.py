@@ -32,7 +32,7 @@ _HOMES = {
     "kosmos_eval.data.readers.raven": "PuzzleTask",
     "kosmos_eval.data.readers.vqa": "VqaTask",
     "kosmos_eval.models": "load_model",
-    "kosmos_eval.api": "evaluate load_task sweep",
+    "kosmos_eval.api": "dry_run evaluate load_task sweep",
     "kosmos_eval.tables": "leaderboard",
     "kosmos_eval.comparison": "compare",
     "kosmos_eval.examination": "doctor",
@@ -47,7 +47,7 @@ _RENAMED = {"image_ref": "ref", "load_image": "load"}
 __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
-    from kosmos_eval.api import evaluate, load_task, sweep
+    from kosmos_eval.api import dry_run, evaluate, load_task, sweep
     from kosmos_eval.comparison import compare
     from kosmos_eval.data.files import Record, by_id, read_jsonl, read_lines, read_list, read_object
     from kosmos_eval.data.images import load as load_image

@@ -23,6 +23,8 @@ from kosmos_eval.task import Task
 if TYPE_CHECKING:
     import pandas as pd
 
+    from kosmos_eval.sweep_plan import Planned
+
 
 def load_task(
     name: str, data: str | Path = "mini", split: str | None = None, tasks_dir: str | Path | None = None
@@ -122,17 +124,46 @@ def sweep(
     """
     import pandas as pd
 
+    from kosmos_eval.sweep_plan import run_planned
+
+    planned, kept = _planned(grid, out)
+    rows = [row for done in run_planned(planned, kept, progress, model) for row in _sweep_rows(done)]
+    return pd.DataFrame(rows, columns=list(SWEEP_COLUMNS))
+
+
+def dry_run(
+    grid: str | Path | Mapping[str, Any], *, out: str | Path | None = None, model: Model | None = None
+) -> pd.DataFrame:
+    """What `sweep` would take, with the same arguments; nothing is asked, loaded or written.
+
+    One row a run: model, task, prompt, shots, demos, seed, split, data, limit, samples, requests (samples, and the
+    rationales of demonstrations that the model writes first), stored, images (different pictures), tokens_alone,
+    tokens, written_at_most, unfit, exact, seconds. Tokens are positions of the prompts that are left to be asked,
+    pictures included: `tokens_alone` if each request were asked by itself, `tokens` with shared beginnings computed
+    once. They are estimated from a part of the plan unless `exact`, and empty where the tokenizer is not known.
+    `seconds` comes from earlier runs below `out`, and is empty without one. `attrs["images"]` counts the pictures of
+    all runs, each once.
+
+    >>> dry_run("my_sweep.yaml")[["requests", "stored", "tokens", "seconds"]].sum()
+    """
+    from kosmos_eval.sweep_plan import forecast_planned
+    from kosmos_eval.tables.forecast import forecast_table
+
+    planned, kept = _planned(grid, out)
+    return forecast_table(forecast_planned(planned, kept, model))
+
+
+def _planned(grid: str | Path | Mapping[str, Any], out: str | Path | None) -> tuple[list[Planned], Path]:
+    """A grid's runs, checked, and where they are kept."""
     from kosmos_eval.sweep_file import Source, checked, read_sweep
-    from kosmos_eval.sweep_plan import Planner, run_planned
+    from kosmos_eval.sweep_plan import Planner
 
     if isinstance(grid, Mapping):
         source = Source("sweep")
         file = checked(grid, source)
     else:
         file, source = read_sweep(Path(grid))
-    planned = Planner(file, source).plan()
-    rows = [row for done in run_planned(planned, Path(out or file.out), progress, model) for row in _sweep_rows(done)]
-    return pd.DataFrame(rows, columns=list(SWEEP_COLUMNS))
+    return Planner(file, source).plan(), Path(out or file.out)
 
 
 def _sweep_rows(done: Done) -> Iterator[dict[str, Any]]:

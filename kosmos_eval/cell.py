@@ -11,7 +11,7 @@ from math import factorial
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
-from kosmos_eval.demos import POOL, RETRIEVED, DemoChooser, limited, ordered, permutation, sampler_of
+from kosmos_eval.demos import POOL, RETRIEVED, DemoChooser, fewest, limited, ordered, permutation, sampler_of
 from kosmos_eval.errors import PromptError, UsageError
 from kosmos_eval.plan import Asking, needed_demonstrations, plan, request
 from kosmos_eval.prompt import digest
@@ -25,6 +25,7 @@ RationaleOrigin = Literal["field", "model", "none"]
 _pools: WeakKeyDictionary[Task, dict[int, tuple[list[Sample], bool]]] = WeakKeyDictionary()
 _wholes: WeakKeyDictionary[Task, Sequence[Sample]] = WeakKeyDictionary()
 _sorted: WeakKeyDictionary[Task, Sequence[Sample]] = WeakKeyDictionary()
+_fewest: WeakKeyDictionary[Task, dict[tuple[int, int | None], int]] = WeakKeyDictionary()
 _fingerprints: WeakKeyDictionary[Task, str] = WeakKeyDictionary()
 
 
@@ -247,10 +248,15 @@ class Cell:
 
     def _check_shots(self) -> None:
         """Finds a sample that has too few demonstrations now, not hours later. Which are free does not depend on the
-        sampler, and `fixed` tells at the least cost."""
+        sampler, and `fixed` tells at the least cost. All cells on the same samples look at them once."""
         if not self._shown:
             return
         permutation(self._shown, self.order, self.seed)
+        known, ground = _fewest.setdefault(self.task, {}), (self.seed, self.limit)
+        if ground not in known:
+            known[ground] = fewest(_pool(self.task, self.seed)[0], self.samples)
+        if self._shown <= known[ground]:
+            return
         chooser = DemoChooser(_pool(self.task, self.seed)[0], "fixed", self._shown, self.seed)
         for sample in self.samples:
             chooser.choose(sample)

@@ -7,7 +7,7 @@ import heapq
 import math
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from typing import Literal, Protocol, get_args
 
@@ -172,6 +172,22 @@ class _Near:
         if near is None:  # unreadable: the model will say so; what it is shown before does not matter
             return (self._pool[place] for place in self._first)
         return (self._pool[place] for number in near for place in self._of[int(number)])
+
+
+def fewest(pool: Sequence[Sample], samples: Iterable[Sample]) -> int:
+    """How many demonstrations of a pool are free for the sample that has the least choice, under any sampler."""
+    by_id: dict[str, list[int]] = defaultdict(list)
+    by_image: dict[str, list[int]] = defaultdict(list)
+    for place, demo in enumerate(pool):
+        by_id[demo.id].append(place)
+        for image in demo.images:
+            by_image[image.name].append(place)
+    most_barred = 0
+    for s in samples:
+        barred = {place for image in s.images for place in by_image.get(image.name, ())}
+        barred.update(place for place in by_id.get(s.id, ()) if pool[place] == s)
+        most_barred = max(most_barred, len(barred))
+    return len(pool) - most_barred
 
 
 def _alternating(samples: Sequence[Sample], seed: int) -> list[Sample]:

@@ -81,6 +81,14 @@ class Track:
             return "kept"
         return "stale" if key in self._index else "new"
 
+    def kept(self) -> int:
+        """How many of the planned answers are there; takes the plan to its end."""
+        there = 0
+        while following := self.next():
+            (request, _), key = following
+            there += self.state(key, request) == "kept"
+        return there
+
     def commit(self, records: Sequence[Record]) -> None:
         """Keeps what a work unit adds and waits until it is on the disk."""
         self.job.commit(self.file, records)
@@ -100,6 +108,10 @@ class Job:
     def open(self) -> None:
         """Locks the folder and reads what is there. Raises RunBusyError, or DataError for damage."""
         self._held.enter_context(self.folder.locked())
+        self.look()
+
+    def look(self) -> None:
+        """Reads what is there, and neither locks nor writes anything."""
         self.manifest = manifest_of(self.cell, self.model)
         self.before = self.folder.manifest() if self.folder.exists else None
         if self.before is not None:
@@ -117,7 +129,7 @@ class Job:
 
     def answer_track(self) -> Track:
         """The samples' answers. Raises DataError where a demonstration's rationale could not be had."""
-        rationales = self._rationales()
+        rationales = self.rationales()
         if rationales is not None:
             self.manifest = self.manifest.model_copy(update={"rationales_hash": digest(sorted(rationales.items()))})
         return Track(self, RESPONSES, self.cell.plan(rationales), len(self.cell.samples))
@@ -161,7 +173,7 @@ class Job:
     def _rationale_requests(self) -> Iterator[Request]:
         return rationale_requests(self.cell.rationale_demos, self.cell.asking(None))
 
-    def _rationales(self) -> dict[str, str] | None:
+    def rationales(self) -> dict[str, str] | None:
         """What the demonstrations say before they answer, by sample id; None where they show none."""
         origin = self.cell.rationale_origin
         if origin == "field":

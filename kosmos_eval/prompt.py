@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -53,6 +53,10 @@ class Image:
     record: str | None = None
     pil: PILImage | None = field(default=None, compare=False, repr=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled with its path as a text: a large split is written and read many times (see `spool`)."""
+        return _unpickled, (self.name, None if self.path is None else str(self.path), self.record, self.pil)
+
     @classmethod
     def of(cls, source: Path | PILImage) -> Image:
         """An image from a file or from memory; the latter is named by its content."""
@@ -61,6 +65,10 @@ class Image:
         digest = hashlib.blake2b(source.tobytes(), digest_size=8)
         digest.update(f"{source.mode}{source.size}".encode())
         return cls(name=f"memory:{digest.hexdigest()}", pil=source)
+
+
+def _unpickled(name: str, path: str | None, record: str | None, pil: PILImage | None) -> Image:
+    return Image(name, None if path is None else Path(path), record, pil)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from kosmos_eval.demos import sampler_of
 from kosmos_eval.errors import CheckpointError, KosmosEvalError, nearest
 from kosmos_eval.executor import Engine, InProcess, in_process
 from kosmos_eval.faults import OnError
+from kosmos_eval.forecast import RunForecast, forecast
+from kosmos_eval.models import model_for_run, processor_for
 from kosmos_eval.models.base import Model
 from kosmos_eval.plugins import all_tasks, prompt_file
 from kosmos_eval.run import CellFailure, Done, Progress, complete, silent
@@ -117,6 +119,15 @@ def _matches(entry: Exclusion, spec: ModelSpec, cell: Cell) -> bool:
     }  # fmt: skip
     given = {key: getattr(entry, key) for key in values if getattr(entry, key) is not None}
     return bool(given) and all(any(value in given[key] for value in values[key]) for key in given)
+
+
+def forecast_planned(planned: list[Planned], out: Path, model: Model | None = None) -> list[RunForecast]:
+    """What a sweep will take; no weights are loaded. `model` is the one that answers in place of those planned."""
+    found: list[RunForecast] = []
+    for part in planned[: None if model is None else 1]:
+        asked = model or model_for_run(part.model.name, part.model.device, part.model.dtype, part.model.revision)
+        found += forecast(part.cells, asked, processor_for(asked), out)
+    return found
 
 
 def run_planned(

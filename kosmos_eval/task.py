@@ -43,6 +43,11 @@ class Sample:
     candidates: Mapping[str, Image] = field(default_factory=dict)
     choices: tuple[Choice, ...] = ()
 
+    def __reduce__(self) -> tuple[type[Sample], tuple[Any, ...]]:
+        """Pickled without a look at its fields' definitions: a large split is written and read so (see `spool`)."""
+        return Sample, (self.id, self.images, self.fields, self.target, self.answer, self.label, self.group,
+                        self.candidates, self.choices)  # fmt: skip
+
 
 class Task(ABC):
     """A benchmark: how its official files become samples, its answers and its metrics.

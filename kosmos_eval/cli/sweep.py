@@ -32,11 +32,22 @@ def sweep(
     address: Address = None,
     workers: Workers = None,
     hang_timeout: HangTimeout = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only tells what the runs will take: requests, tokens, what is there, time."),
+    ] = False,
 ) -> None:
     """Runs the grid that a file declares. What was answered before is kept, so the same command also resumes.
 
     Example: kosmos-eval sweep my_sweep.yaml --out results/my_sweep
     """
+    if dry_run:
+        from kosmos_eval.api import dry_run as table_of
+        from kosmos_eval.cli.tables import show
+        from kosmos_eval.tables.forecast import forecast_parts
+
+        show(forecast_parts(table_of(file, out=out)))
+        return
     from kosmos_eval.cli.landing import Landing
     from kosmos_eval.sweep_file import read_sweep
     from kosmos_eval.sweep_plan import Planner, run_planned

@@ -6,13 +6,16 @@ costs nothing but a look at the context's logits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kosmos_eval.engine.keys import Keys, common
+from kosmos_eval.errors import KosmosEvalError
+from kosmos_eval.prompt import Segment, Text, Tokens
+from kosmos_eval.request import Choice
 
 
 @dataclass(slots=True)
@@ -57,6 +60,24 @@ class ChoiceTree:
     def wanted(self) -> list[int]:
         """The nodes whose logits are read, each once."""
         return sorted({node for reads in self.reads for node, _ in reads})
+
+
+def branches(
+    request_id: str, choices: Sequence[Choice], context: Sequence[Segment], keys_of: Callable[[list[Segment]], Keys]
+) -> list[Branch]:
+    """The choices of a request behind its context. Raises KosmosEvalError for one that adds nothing to score."""
+    if not choices:
+        raise KosmosEvalError(f"request {request_id!r}: there are no choices to score")
+    found = []
+    for choice in choices:
+        before = [*context, *choice.segments]
+        target = Text(choice.target) if choice.target_ids is None else Tokens(choice.target_ids)
+        shown, whole = keys_of(before), keys_of([*before, target])
+        scored_from = common(shown, whole)
+        if scored_from == len(whole):
+            raise KosmosEvalError(f"request {request_id!r}: choice {choice.name!r} adds no token")
+        found.append(Branch(choice.name, whole, scored_from))
+    return found
 
 
 def lay_out(branches: Sequence[Branch], context: int) -> ChoiceTree:

@@ -17,11 +17,11 @@ import torch
 
 from kosmos_eval.engine.attention import Piece
 from kosmos_eval.engine.cache import SlotCache
-from kosmos_eval.engine.choices import Branch, lay_out
+from kosmos_eval.engine.choices import branches, lay_out
 from kosmos_eval.engine.decoding import Batch, write_greedily, write_with_beams
 from kosmos_eval.engine.images import ImageStore, ImageTable
 from kosmos_eval.engine.keys import common, sequence
-from kosmos_eval.engine.limits import Limits, check_length, too_long
+from kosmos_eval.engine.limits import Limits, check_length, too_long, windows
 from kosmos_eval.engine.memory import out_of_memory
 from kosmos_eval.engine.rows import Row
 from kosmos_eval.engine.runner import Runner
@@ -29,7 +29,7 @@ from kosmos_eval.engine.tree import Node, build, meeting
 from kosmos_eval.errors import KosmosEvalError, RequestTooLongError
 from kosmos_eval.kosmos.model import Kosmos
 from kosmos_eval.kosmos.processor import Processor
-from kosmos_eval.prompt import Image, Text, Tokens
+from kosmos_eval.prompt import Image
 from kosmos_eval.request import ChoiceScore, Generate, Request, Response, Score, StageResult, assemble, images_of
 
 if TYPE_CHECKING:
@@ -56,25 +56,10 @@ class Engine:
     def run(self, requests: Iterable[Request]) -> Iterator[tuple[int, Response]]:
         """Answers come as they are ready, each with its request's place in the stream. A bad request is answered by an
         error and stops no other."""
-        for window in self._windows(requests):
+        for window in windows(requests, self.limits):
             table = ImageTable(self.images)
             self.runner.begin(table)
             yield from self._window([Row(i, request) for i, request in window], table)
-
-    def _windows(self, requests: Iterable[Request]) -> Iterator[list[tuple[int, Request]]]:
-        """The stream in windows, bounded in requests and in pictures, by what is in it alone."""
-        window: list[tuple[int, Request]] = []
-        pictures: set[str] = set()
-        for index, request in enumerate(requests):
-            names = {image.name for image in images_of(request)}
-            full = len(window) == self.limits.window or len(pictures | names) > self.limits.pictures
-            if window and full:
-                yield window
-                window, pictures = [], set()
-            window.append((index, request))
-            pictures |= names
-        if window:
-            yield window
 
     def _window(self, rows: list[Row], table: ImageTable) -> Iterator[tuple[int, Response]]:
         while rows:
@@ -114,19 +99,9 @@ class Engine:
             raise KosmosEvalError(f"request {row.request.id!r}: the prompt has no tokens")
         longest = len(row.sequence) + (act.max_tokens if isinstance(act, Generate) else 0)
         if isinstance(act, Score):
-            if not act.choices:
-                raise KosmosEvalError(f"request {row.request.id!r}: there are no choices to score")
-            branches = []
-            for choice in act.choices:
-                before = [*segments, *choice.segments]
-                target = Text(choice.target) if choice.target_ids is None else Tokens(choice.target_ids)
-                context, whole = (sequence(encode(s), table).keys for s in (before, [*before, target]))
-                scored_from = common(context, whole)
-                if scored_from == len(whole):
-                    raise KosmosEvalError(f"request {row.request.id!r}: choice {choice.name!r} adds no token")
-                branches.append(Branch(choice.name, whole, scored_from))
-                longest = max(longest, len(whole))
-            row.choices = lay_out(branches, len(row.sequence))
+            weighed = branches(row.request.id, act.choices, segments, lambda s: sequence(encode(s), table).keys)
+            longest = max(longest, *(len(branch.keys) for branch in weighed))
+            row.choices = lay_out(weighed, len(row.sequence))
         if longest > self.processor.positions:
             # Only texts that are tokenised again can come here: their tokens were more than was allowed for.
             raise too_long(row.request, longest, self.processor.positions)

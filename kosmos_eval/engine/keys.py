@@ -7,12 +7,13 @@ sequences share a prefix exactly where their keys do.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kosmos_eval.engine.images import ImageTable
 from kosmos_eval.kosmos.processor import Encoded
+from kosmos_eval.prompt import Image
 
 Keys = NDArray[np.int64]
 
@@ -28,7 +29,13 @@ class Sequence:
         return len(self.ids)
 
 
-def sequence(encoded: Encoded, images: ImageTable) -> Sequence:
+class Numbering(Protocol):
+    """Numbers the pictures of a window: the same picture has the same number."""
+
+    def number(self, image: Image) -> int: ...
+
+
+def sequence(encoded: Encoded, images: Numbering) -> Sequence:
     """Gives every position its key. Raises ImageError for a picture that cannot be read."""
     keys = np.array(encoded.ids, dtype=np.int64)
     for start, image in encoded.spans:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from kosmos_eval.errors import RequestTooLongError
 from kosmos_eval.kosmos.processor import Processor
 from kosmos_eval.prompt import Output
-from kosmos_eval.request import Generate, Generated, Request, Score, Stage, assemble
+from kosmos_eval.request import Generate, Generated, Request, Score, Stage, assemble, images_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,22 @@ class Limits:
     kv_bytes: int = 1 << 30
     slack: int = 64
     image_bytes: int = 1 << 30
+
+
+def windows(requests: Iterable[Request], limits: Limits) -> Iterator[list[tuple[int, Request]]]:
+    """The stream in windows, bounded in requests and in pictures, by what is in it alone."""
+    window: list[tuple[int, Request]] = []
+    pictures: set[str] = set()
+    for index, request in enumerate(requests):
+        names = {image.name for image in images_of(request)}
+        full = len(window) == limits.window or len(pictures | names) > limits.pictures
+        if window and full:
+            yield window
+            window, pictures = [], set()
+        window.append((index, request))
+        pictures |= names
+    if window:
+        yield window
 
 
 def _most_written(request: Request) -> dict[str, Generated]:

@@ -12,9 +12,10 @@ from kosmos_eval.models.base import Model
 from kosmos_eval.models.locate import BUNDLED, Checkpoint, fingerprint, locate, resolve_device
 
 if TYPE_CHECKING:
+    from kosmos_eval.kosmos.processor import Processor
     from kosmos_eval.models.kosmos import KosmosModel
 
-__all__ = ["BUNDLED", "Checkpoint", "Model", "backend_of", "load_model", "locate", "model_for_run"]
+__all__ = ["BUNDLED", "Checkpoint", "Model", "backend_of", "load_model", "locate", "model_for_run", "processor_for"]
 
 
 def load_model(
@@ -55,6 +56,17 @@ def model_for_run(
         checkpoint = replace(checkpoint, name=f"{backend}:{checkpoint.name}")
         return LazyModel(checkpoint, BACKENDS[backend], fingerprint, device, dtype)
     return LazyModel(checkpoint, _kosmos, _kosmos_fingerprint, device, dtype)
+
+
+def processor_for(model: Model) -> Processor | None:
+    """What turns prompts into a KOSMOS model's tokens, without its weights; None for other models."""
+    from kosmos_eval.kosmos.processor import Processor
+    from kosmos_eval.models.lazy import LazyModel
+
+    if isinstance(model, LazyModel):
+        return None if backend_of(model.name)[0] else Processor.load(model.checkpoint.folder)
+    found = getattr(model, "processor", None)
+    return found if isinstance(found, Processor) else None
 
 
 def backend_of(name: str) -> tuple[str | None, str]:

@@ -116,9 +116,8 @@ class VqaTask(Task):
         if answers is None:
             return Sample(sample_id, images, fields)
         target = self._answers(answers)
-        common = Counter(a for a in target if a.strip()).most_common(1)
         answer = answers.text("multiple_choice_answer", blank=True) if answers.has("multiple_choice_answer") else ""
-        answer = answer.strip() or (common[0][0].strip() if common else "")
+        answer = answer.strip() or _most_common(target)
         if not answer:
             raise answers.error("all answers are blank")
         kind = self.answer_type(answers)
@@ -126,7 +125,12 @@ class VqaTask(Task):
         return Sample(sample_id, images, fields, target, f" {answer}", group=kind)
 
     def _answers(self, record: Record) -> list[str]:
-        answers = [row.text("answer", blank=True) for row in record.records("answers")]
+        answers = record.column("answers", "answer", blank=True)
         if len(answers) != self.annotators:
             raise record.error(f"field 'answers' has {len(answers)} answers; every question has {self.annotators}")
         return answers
+
+
+def _most_common(answers: list[str]) -> str:
+    common = Counter(a for a in answers if a.strip()).most_common(1)
+    return common[0][0].strip() if common else ""
