@@ -13,7 +13,12 @@ from typing import Any
 import builders
 import pytest
 
-from kosmos_eval import DataError, ImageError, Task, UsageError, load_image, load_task
+from kosmos_eval import DataError, ImageError, Task, UsageError, evaluate, load_image, load_task
+from kosmos_eval.data.hub import hub_name
+from kosmos_eval.models.fake import FakeModel
+from kosmos_eval.report.prompts import Prompts, Sources
+from kosmos_eval.report.runs import Run
+from kosmos_eval.store import RunFolder
 from kosmos_eval.task import data_fingerprint
 
 datasets = pytest.importorskip("datasets", reason="hub data needs the extra `hub`")
@@ -221,3 +226,22 @@ def test_offline_without_a_copy_says_what_to_do(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "hf download lmms-lab/VizWiz-VQA --repo-type dataset" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("store", [parquet, saved])
+def test_the_report_makes_prompts_of_such_data_again(store: Any, tmp_path: Path) -> None:
+    official = builders.vqav2(tmp_path / "official")
+    task = load_task("vqav2", f"hub:{store(tmp_path / 'hub', vqav2_rows(official))}")
+    path = evaluate(FakeModel(), task, shots=1, out=tmp_path / "out").path
+    assert path is not None
+    folder = RunFolder(path)
+    prompts = Prompts(Run(path.name, folder, folder.manifest(), "fake", "local"), Sources())
+    assert prompts.missing is None
+    made = [prompts.of(record) for record in folder.each_record()]
+    assert made
+    assert all(rendered is not None and rendered.same for rendered in made)
+
+
+def test_a_snapshot_of_the_hub_is_known_by_its_folder(tmp_path: Path) -> None:
+    assert hub_name(tmp_path / "datasets--a--b--c/snapshots/12ab") == "hub:a/b--c@12ab"
+    assert hub_name(tmp_path) is None

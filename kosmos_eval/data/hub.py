@@ -223,6 +223,14 @@ def hub_task(task: type[Task], data: str) -> tuple[type[Task], Path]:
     return cast(type[Task], made), folder
 
 
+def hub_name(folder: Path) -> str | None:
+    """The `--data` that a folder of rows is read by; None for a folder that is none."""
+    if folder.parent.name == "snapshots" and (repo := folder.parents[1].name).startswith("datasets--"):
+        return f"hub:{repo.removeprefix('datasets--').replace('--', '/', 1)}@{folder.name}"
+    rows = (folder / "dataset_dict.json").is_file() or any(any(folder.glob(p)) for p in ("*.parquet", "*/*.parquet"))
+    return f"hub:{folder}" if rows else None
+
+
 # --- rows, through `datasets` -----------------------------------------------------------------------------------------
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from kosmos_eval.api import data_folder
+from kosmos_eval.api import task_over
 from kosmos_eval.cell import Cell
+from kosmos_eval.data.hub import hub_name
 from kosmos_eval.errors import KosmosEvalError
 from kosmos_eval.manifest import Manifest
 from kosmos_eval.plan import Asking, demonstration, rationale_requests, request
@@ -58,13 +59,9 @@ class Sources:
         return self._samples[id(task)]
 
     def _load(self, manifest: Manifest) -> Task:
-        cls = task_class(manifest.task, self._tasks_dir)
-        if manifest.data == "mini":
-            folder = data_folder(manifest.task, "mini")
-        elif self._data is not None:
-            folder = data_folder(manifest.task, self._data)
-        else:
-            folder = Path(manifest.data_path)
+        kept = manifest.data_folder
+        given = "mini" if manifest.data == "mini" else str(self._data or hub_name(kept) or kept)
+        cls, folder = task_over(task_class(manifest.task, self._tasks_dir), given)
         task = cls(folder, manifest.split)
         _ = task.samples  # what is wrong with the data is said here, once
         return task
