@@ -96,7 +96,8 @@ def forecast(cells: Sequence[Cell], model: Model, processor: Processor | None, o
 def _demonstrated(cell: Cell) -> frozenset[str]:
     """The pictures of demonstrations: of those that may be drawn, where each query draws its own."""
     chooser = cell.chooser
-    shown = (chooser.order if cell.demos == "random" else chooser.order[: chooser.shots]) if cell.shots else ()
+    same = chooser.sampler in ("fixed", "balanced")
+    shown = (chooser.order[: chooser.shots] if same else chooser.order) if cell.shots else ()
     return frozenset(image.name for demo in shown for image in demo.images)
 
 

@@ -88,11 +88,12 @@ class Manifest(_Strict):
 
     @property
     def identity(self) -> str:
-        """Tells runs apart that may not share a folder. Not the prompt's text: after an edit the run goes on."""
+        """Tells runs apart that may not share a folder: another wording of a prompt is another run."""
         newer = {"demos_index": self.demos_index, "order": self.order or None}
         return digest(
-            [self.model, self.model_fingerprint, self.dtype, self.task, self.prompt, self.shots, self.demos, self.seed,
-             self.split, self.limit, self.data, self.data_fingerprint, *(v for v in newer.items() if v[1] is not None)]
+            [self.model, self.model_fingerprint, self.dtype, self.task, self.prompt, self.prompt_hash, self.shots,
+             self.demos, self.seed, self.split, self.limit, self.data, self.data_fingerprint,
+             *(v for v in newer.items() if v[1] is not None)]
         )  # fmt: skip
 
     @classmethod

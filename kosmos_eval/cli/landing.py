@@ -22,6 +22,7 @@ class Landing:
         self.faults: list[str] = []
         self.finished = 0
         self.total = len(cells)
+        self.several = len({id(cell) for cell in cells}) < len(cells)  # models: they have their cells in common
         self.screen = console(stderr=True)
         self.view = GridProgress(cells, self.screen)
 
@@ -40,7 +41,7 @@ class Landing:
                     self.faults.append(f"{done.cell.title}: {done.error}")
                 else:
                     self.finished += 1
-                    self.screen.print(_line(done), markup=False, soft_wrap=True)
+                    self.screen.print(_line(done, self.several), markup=False, soft_wrap=True)
                     self.faults.extend(_faults(done))
 
 
@@ -54,7 +55,7 @@ def _figure(done: RunResult) -> str:
     return "done" if primary is None else "–" if primary[1] is None else f"{primary[1]:.1f}"
 
 
-def _line(done: RunResult) -> str:
+def _line(done: RunResult, several: bool) -> str:
     m = done.manifest
     primary = _primary(done)
     figure = "no metric"
@@ -62,8 +63,11 @@ def _line(done: RunResult) -> str:
         figure = f"{primary[0]} {_figure(done)}" + (f" ({primary[2]})" if primary[2] else "")
     new = f"{done.asked} new answers" if done.asked else "was there"
     samples = f"{m.counts.answered} of {m.counts.samples} samples" if m.counts.failed else f"{m.counts.samples} samples"
+    model = f"{m.model}: " if several else ""
     order = f" order {m.order}" if m.order else ""
-    return printable(f"{m.task} {m.prompt} {m.shots}-shot seed {m.seed}{order}: {figure}, {samples}, {new}")
+    return printable(
+        f"{model}{m.task} {m.prompt} {m.shots}-shot seed {m.seed}{order}: {figure}, {samples}, {new}"
+    )
 
 
 def _faults(done: RunResult) -> list[str]:

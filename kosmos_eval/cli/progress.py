@@ -1,4 +1,7 @@
-"""A grid that fills: a row a task and seed, a column a prompt and number of shots; below it speed and time left."""
+"""A grid that fills: a row a task and seed, a column a prompt and number of shots; below it speed and time left.
+
+Of several models, which are asked one after the other, it shows the one whose turn it is.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ class GridProgress:
         for cell in cells:
             self.rows.setdefault(_row(cell), {})[cell.prompt, cell.shots] = Text("·", "dim")
         self._under_way: dict[int, int] = {}
+        self._landed: set[int] = set()
         self.bars = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
             TextColumn("{task.fields[speed]}"), TimeElapsedColumn(), TimeRemainingColumn(),
@@ -45,6 +49,7 @@ class GridProgress:
             self._live.stop()
 
     def __call__(self, cell: Cell, what: What, done: int, total: int) -> None:
+        self._begin_again(cell)
         share = f"{100 * done // max(1, total)}%"
         label = share if what == "answers" else f"{what} {share}"
         self.rows[_row(cell)][cell.prompt, cell.shots] = Text(label, "cyan")
@@ -58,9 +63,19 @@ class GridProgress:
 
     def landed(self, cell: Cell, figure: str) -> None:
         """A run is done: its cell shows the headline figure."""
+        self._begin_again(cell)
+        self._landed.add(id(cell))
         style = "bold red" if figure == "failed" else "bold green"
         self.rows[_row(cell)][cell.prompt, cell.shots] = Text(figure, style)
         self.bars.advance(self._runs)
+
+    def _begin_again(self, cell: Cell) -> None:
+        """Empties the grid where a cell that has landed comes again: the next model has its turn."""
+        if id(cell) in self._landed:
+            self._landed.clear()
+            self._under_way.clear()
+            for row in self.rows.values():
+                row.update((column, Text("·", "dim")) for column in row)
 
     def _add(self, total: int) -> None:
         self.bars.update(self._answers, total=(self.bars.tasks[1].total or 0) + total)
