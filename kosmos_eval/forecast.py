@@ -95,9 +95,8 @@ def forecast(cells: Sequence[Cell], model: Model, processor: Processor | None, o
 
 def _demonstrated(cell: Cell) -> frozenset[str]:
     """The pictures of demonstrations: of those that may be drawn, where each query draws its own."""
-    chooser = cell.chooser
-    same = chooser.sampler in ("fixed", "balanced")
-    shown = (chooser.order[: chooser.shots] if same else chooser.order) if cell.shots else ()
+    one_set = cell.chooser.one_set
+    shown = (cell.pool if one_set is None else one_set) if cell.shots else ()
     return frozenset(image.name for demo in shown for image in demo.images)
 
 
