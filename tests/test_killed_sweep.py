@@ -95,7 +95,10 @@ def test_killed_twice_it_ends_the_same(tmp_path: Path) -> None:
     for key, (texts, logprobs) in expected.items():
         assert found[key][0] == texts
         assert found[key][1] == pytest.approx(logprobs, abs=1e-5)
-    for name, table in (("leaderboard", ke.leaderboard), ("compare", lambda out: ke.compare(out, "prompt"))):
+    for name, table, rows in (
+        ("leaderboard", ke.leaderboard, RUNS // 2),  # at least: seeds share a row, tasks may have several metrics
+        ("compare", lambda out: ke.compare(out, "prompt"), RUNS // 4),
+    ):
         a, b = (csv(table(out), tmp_path / f"{out.name}_{name}.csv") for out in (whole, broken))
         assert a == b
-        assert a.count(b"\n") > RUNS // 2
+        assert a.count(b"\n") > rows

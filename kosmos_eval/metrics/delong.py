@@ -75,8 +75,10 @@ def bootstrap_difference(
     seed: int = 0,
 ) -> Interval:
     """Paired percentile bootstrap interval of the area of b minus that of a: samples drawn whole, class by class."""
+    import warnings
+
     import numpy as np
-    from scipy.stats import bootstrap
+    from scipy.stats import DegenerateDataWarning, bootstrap
 
     def difference(ones: NDArray[np.int64], zeros: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
         drawn = np.concatenate([ones, zeros], axis=-1)
@@ -84,14 +86,17 @@ def bootstrap_difference(
         # (seeds, samples) indexed by (resamples, samples) gives (seeds, resamples, samples)
         return (areas(b[:, drawn], labels) - areas(a[:, drawn], labels)).mean(axis=0)
 
-    found = bootstrap(
-        (np.flatnonzero(positive), np.flatnonzero(~positive)),
-        difference,
-        n_resamples=resamples,
-        batch=max(1, BATCH_CELLS // a.size),
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).bootstrap_distribution
+    with warnings.catch_warnings():
+        # Said where all draws are alike, of an interval that is not used: the distribution is.
+        warnings.simplefilter("ignore", DegenerateDataWarning)
+        found = bootstrap(
+            (np.flatnonzero(positive), np.flatnonzero(~positive)),
+            difference,
+            n_resamples=resamples,
+            batch=max(1, BATCH_CELLS // a.size),
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        ).bootstrap_distribution
     low, high = np.nanquantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(low), float(high), confidence)
 

@@ -9,20 +9,20 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 from kosmos_eval.errors import ModelError, UsageError
 from kosmos_eval.executor import Answer, Engine, Executor, ask
 from kosmos_eval.models import model_for_run
 from kosmos_eval.models.base import Model
 from kosmos_eval.models.locate import resolve_device
-from kosmos_eval.request import Request, Response
+from kosmos_eval.request import Request
 from kosmos_eval.scale.dispatch import Reply
+from kosmos_eval.scale.elsewhere import Elsewhere
 from kosmos_eval.scale.replica import Load
 from kosmos_eval.work import WorkUnit
 
@@ -42,24 +42,6 @@ def _begin(load: Load, threads: int) -> None:
 def _ask(requests: tuple[Request, ...]) -> list[Reply]:
     (model,) = _replica
     return [(a.index, a.response, a.seconds, a.files) for a in ask(model, WorkUnit(0, requests))]
-
-
-class Driver:
-    """A model as the driver knows it: by name. Its weights are in the workers."""
-
-    def __init__(self, model: Model, workers: int) -> None:
-        self._model, self.name, self.workers = model, model.name, workers
-
-    @property
-    def fingerprint(self) -> str:
-        return self._model.fingerprint
-
-    @property
-    def info(self) -> Mapping[str, Any]:
-        return {**self._model.info, "engine": "processes", "workers": self.workers}
-
-    def run(self, requests: Iterable[Request]) -> Iterator[tuple[int, Response]]:
-        raise RuntimeError("this model is asked by other processes")
 
 
 class Processes:
@@ -108,6 +90,6 @@ def in_processes(workers: int | None = None) -> Engine:
             raise UsageError(f"--engine processes is for the CPU, not for {device}: use --engine local, or ray")
         count = workers or os.cpu_count() or 1
         load = partial(model_for_run, name, device, dtype, revision)
-        yield Driver(load(), count), Processes(load, count)
+        yield Elsewhere(load(), "processes", workers=count), Processes(load, count)
 
     return engine

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain
@@ -14,10 +14,11 @@ from kosmos_eval.executor import Answer, Engine, Executor
 from kosmos_eval.models import model_for_run
 from kosmos_eval.models.base import Model
 from kosmos_eval.models.locate import resolve_device
-from kosmos_eval.request import Request, Response, images_of
+from kosmos_eval.request import Request, images_of
 from kosmos_eval.scale.cluster import connect, has_gpus, nodes, share
 from kosmos_eval.scale.crew import Crew, Worker
 from kosmos_eval.scale.dispatch import PATIENCE, Call, Dispatcher
+from kosmos_eval.scale.elsewhere import Elsewhere
 from kosmos_eval.scale.replica import Load
 from kosmos_eval.work import WorkUnit
 
@@ -28,24 +29,6 @@ FETCH_SECONDS = 60.0
 
 Calls = dict[Any, Call[Worker]]
 """By the stream of answers that Ray returned."""
-
-
-class Elsewhere:
-    """A model as the driver knows it: by name. Its weights are in the workers."""
-
-    def __init__(self, model: Model) -> None:
-        self._model, self.name = model, model.name
-
-    @property
-    def fingerprint(self) -> str:
-        return self._model.fingerprint
-
-    @property
-    def info(self) -> Mapping[str, Any]:
-        return {**self._model.info, "engine": "ray"}
-
-    def run(self, requests: Iterable[Request]) -> Iterator[tuple[int, Response]]:
-        raise RuntimeError("this model is asked by Ray workers")
 
 
 class RayExecutor:
@@ -209,7 +192,7 @@ def on_ray(address: str | None = None, workers: int | None = None, patience: flo
             connect(address, workers)  # what the workers have decides, not what this machine has
             device = "cuda" if has_gpus() else "cpu"
         device, dtype = resolve_device(device, dtype, here=not address)
-        model = Elsewhere(model_for_run(name, device, dtype, revision, here=not address))
+        model = Elsewhere(model_for_run(name, device, dtype, revision, here=not address), "ray")
         load = partial(model_for_run, name, device, dtype, revision)
         executor = RayExecutor(load, model, address=address, workers=workers, patience=patience)
         try:
