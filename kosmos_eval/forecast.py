@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,23 +74,32 @@ class RunForecast:
 
 
 def forecast(cells: Sequence[Cell], model: Model, processor: Processor | None, out: Path) -> list[RunForecast]:
-    """A forecast of each run of one model, in the order of the cells. `processor` counts tokens, where there is one."""
+    """A forecast of each run of one model, in the order of the cells. `processor` counts tokens, where there is one.
+
+    Demonstrations that a model is to retrieve are not known before: they are drawn, and nothing is taken to be stored.
+    """
     speeds = _speeds(out, model)
     found: dict[Cell, RunForecast] = {}
-    for group in together(cells):
+    drawn = {cell: replace(cell, demos="random") if cell.retrieves and cell.index is None else cell for cell in cells}
+    for given in together(cells):
+        group = [drawn[cell] for cell in given]
         queried = frozenset(
             image.name for sample in group[0].samples for image in (*sample.images, *sample.candidates.values())
         )
         left: dict[Cell, _Left] = {}
-        for cell in group:
-            left[cell] = rest = _left(Job(cell, model, out))
+        for cell, own in zip(group, given, strict=True):
+            left[cell] = rest = _left(Job(cell, model, out), cell is own)
             found[cell] = RunForecast(cell, model.name, len(cell.samples), rest.requests, rest.stored,
                                       queried | _demonstrated(cell))  # fmt: skip
             found[cell].per_second = speeds.get(_speed_key(cell))
         unfinished = [cell for cell in group if found[cell].left]
         if unfinished:
             _look(unfinished, left, found, processor)
-    return [found[cell] for cell in cells]
+    return [_as_given(cell, found[drawn[cell]]) for cell in cells]
+
+
+def _as_given(cell: Cell, found: RunForecast) -> RunForecast:
+    return found if found.cell is cell else replace(found, cell=cell, exact=False)
 
 
 def _demonstrated(cell: Cell) -> frozenset[str]:
@@ -110,12 +119,12 @@ class _Left:
     rationales: Mapping[str, str] | None = None
 
 
-def _left(job: Job) -> _Left:
-    """Looks into a run's folder, without a lock: a dry run keeps nobody from working."""
+def _left(job: Job, known: bool) -> _Left:
+    """Looks into a run's folder, if it is `known` which one that is; without a lock, to keep nobody from working."""
     cell = job.cell
     asked_first = len(cell.rationale_demos) if cell.rationale_origin == "model" else 0
     requests = len(cell.samples) + asked_first
-    if not job.folder.exists:
+    if not (known and job.folder.exists):
         shown = cell.field_rationales() if cell.rationale_origin == "field" else None
         return _Left(requests, 0, bool(asked_first), shown)
     try:

@@ -60,6 +60,15 @@ def test_what_is_stored_is_counted_and_nothing_is_written(grid: dict[str, object
     assert ke.dry_run(grid, out=out).set_index(["prompt", "shots"]).loc[("mcot", 2), "stored"] == 2
 
 
+def test_demonstrations_that_are_yet_to_be_retrieved_are_an_estimate(grid: dict[str, object], tmp_path: Path) -> None:
+    drawn = {**grid, "demos": "random", "prompts": "standard", "shots": 2}
+    ke.sweep(drawn, out=tmp_path)
+    (known,) = ke.dry_run(drawn, out=tmp_path).to_dict("records")
+    (found,) = ke.dry_run({**drawn, "demos": "rices"}, out=tmp_path).to_dict("records")
+    assert (found["demos"], found["stored"], found["exact"]) == ("rices", 0, False)
+    assert (found["requests"], found["images"]) == (known["requests"], known["images"])
+
+
 def test_the_command_tells_what_is_not_known(grid: dict[str, object], tmp_path: Path) -> None:
     file = tmp_path / "sweep.yaml"
     file.write_text(json.dumps(grid))

@@ -50,10 +50,16 @@ def test_a_second_run_looks_at_no_picture_again(
 def test_the_least_recently_used_make_room(tmp_path: Path) -> None:
     tokens = torch.zeros(4, 64)
     files = ImageFiles(tmp_path, "m", limit=10 * (tokens.nbytes + 100))
+    others = [tmp_path / "checkpoint" / "model.safetensors", tmp_path / "m" / "ab" / "model.safetensors"]
+    for other in others:
+        other.parent.mkdir(parents=True)
+        other.write_bytes(b"somebody's")
     for number in range(30):
         files.put(bytes([number] * 16), tokens)
     kept = [n for n in range(30) if files.get(bytes([n] * 16), (4, 64)) is not None]
-    assert sum(f.stat().st_size for f in tmp_path.rglob("*.safetensors")) <= files.limit
+    own = [f for f in tmp_path.rglob("*.safetensors") if f not in others]
+    assert sum(f.stat().st_size for f in own) <= files.limit
+    assert all(other.read_bytes() == b"somebody's" for other in others), "files of others stay"
     assert 29 in kept
     assert 0 not in kept
     assert files.get(bytes([29] * 16), (4, 32)) is None, "tokens of another shape are not these"

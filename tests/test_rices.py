@@ -24,13 +24,16 @@ from kosmos_eval.data.images import load
 from kosmos_eval.demos import permutation
 from kosmos_eval.errors import DataError, StoreError, UsageError
 from kosmos_eval.executor import InProcess
+from kosmos_eval.models import model_for_run
 from kosmos_eval.models.fake import FakeModel
+from kosmos_eval.models.lazy import LazyModel
 from kosmos_eval.models.locate import bundled
 from kosmos_eval.plugins import prompt_file
 from kosmos_eval.prompt import Image
 from kosmos_eval.retrieval import VectorCache, indexed
 from kosmos_eval.rices import nearest_pictures, rounded
 from kosmos_eval.run import CellFailure, complete, run
+from kosmos_eval.scale.elsewhere import Elsewhere
 from kosmos_eval.tables import leaderboard
 from kosmos_eval.task import Task
 
@@ -211,6 +214,19 @@ def test_models_without_eyes_and_tasks_of_several_pictures_are_refused(tmp_path:
     raven = ke.load_task("raven_iq")
     with pytest.raises(UsageError, match="raven_iq: --demos rices compares one picture with one"):
         Cell.of(raven, prompt_file("raven_iq"), "standard", shots=1, demos="rices")
+
+
+@pytest.mark.skipif(not (bundled("kosmos-mini") / "config.json").is_file(), reason="no bundled checkpoint")
+def test_the_driver_of_other_workers_makes_the_index_itself() -> None:
+    picture = Image.of(PILImage.effect_noise((32, 32), 80).convert("RGB"))
+    own = model_for_run("kosmos-mini", "cpu", "float32")
+    found = Elsewhere(own, "processes").embed_images([picture])
+    assert torch.equal(found, own.embed_images([picture]))  # type: ignore[attr-defined]
+    absent = LazyModel(own.checkpoint, lambda *_: own, lambda _: "", "cuda:7", "float32")  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match="cuda:7"):
+        Elsewhere(absent, "ray").embed_images([picture])
+    with pytest.raises(UsageError, match="no vision tower"):
+        Elsewhere(FakeModel(), "ray").embed_images([picture])
 
 
 @given(st.integers(2, 6), st.integers(0, 5), st.integers(0, 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ FOLDER, LIMIT = "KOSMOS_EVAL_IMAGE_CACHE", "KOSMOS_EVAL_IMAGE_CACHE_GIB"
 """Environment variables: where image tokens are kept (nowhere, if it is not set), and how much room they may take."""
 DEFAULT_GIB = 20.0
 _NAME = "tokens"
+_OWN = re.compile(r"[0-9a-f]{32}\.safetensors")
 
 
 class ImageFiles:
@@ -66,9 +68,14 @@ class ImageFiles:
         return self.folder / name[:2] / f"{name}.safetensors"
 
     def _make_room(self) -> None:
-        """Counts the files of all models; if they take too much, the oldest go until a tenth of the limit is free."""
+        """Counts the files of all models; if they take too much, the oldest go until a tenth of the limit is free.
+
+        Whatever else lies in the folder, a checkpoint for instance, is none of its business.
+        """
         found: list[tuple[float, int, Path]] = []
-        for file in self.root.rglob("*.safetensors"):
+        for file in self.root.glob("*/??/*.safetensors"):
+            if _OWN.fullmatch(file.name) is None or not file.name.startswith(file.parent.name):
+                continue
             with suppress(OSError):
                 stat = file.stat()
                 found.append((stat.st_mtime, stat.st_size, file))

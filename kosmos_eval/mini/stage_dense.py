@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kosmos_eval.mini.config import DenseStage
 from kosmos_eval.mini.decoder_init import free_mask
 from kosmos_eval.mini.dense_heads import DenseHeads, DenseLoss
-from kosmos_eval.mini.dense_labels import BINS, CONTEXT, SLOTS, STRIP, TOKENS, Ints
+from kosmos_eval.mini.dense_labels import BINS, SLOTS, STRIP, TOKENS, Ints
 from kosmos_eval.mini.fast import encode_patches, resample
 from kosmos_eval.mini.pictures import DenseExample, dense_batch, normalise
 from kosmos_eval.mini.vision_init import keep_positions
@@ -29,7 +29,7 @@ def _labels(batch: Sequence[DenseExample], tokens: bool, device: torch.device) -
     labels = [example.labels for example in batch]
     if tokens:
         bins = _stack([made.patch_bins.reshape(TOKENS, STRIP * BINS) for made in labels], device)
-        chars = [bins, _stack([made.token_chars[:, :CONTEXT] for made in labels], device)]
+        chars = [bins, _stack([made.token_chars for made in labels], device)]
         return chars, _stack([made.token_attributes for made in labels], device)
     bins = _stack([made.patch_bins for made in labels], device)
     return [bins, _stack([made.patch_chars for made in labels], device)], _stack(
@@ -61,7 +61,7 @@ def train_dense(bench: Workbench, name: str, stage: DenseStage, sentences: Seque
     tokens = name == "tokens"
     network = bench.network
     width = network.config.text.embed_dim if tokens else network.config.vision.hidden_size
-    heads = DenseHeads(width, [STRIP * BINS, CONTEXT] if tokens else [BINS, SLOTS]).to(bench.device)
+    heads = DenseHeads(width, [STRIP * BINS if tokens else BINS, SLOTS]).to(bench.device)
     optimiser = _optimiser(bench, heads, stage, tokens)
     first, _ = bench.restore(name, heads, optimiser)
     keep_positions(network.vision)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from kosmos_eval.models.base import Model
+from kosmos_eval.errors import UsageError
+from kosmos_eval.models.base import NO_TOWER, Model
+from kosmos_eval.models.lazy import LazyModel
+from kosmos_eval.models.locate import resolve_device
+from kosmos_eval.prompt import Image
 from kosmos_eval.request import Request, Response
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Elsewhere:
@@ -26,3 +33,13 @@ class Elsewhere:
 
     def run(self, requests: Iterable[Request]) -> Iterator[tuple[int, Response]]:
         raise RuntimeError(f"this model is asked by others (engine {self._on_record['engine']!r})")
+
+    def embed_images(self, images: Sequence[Image]) -> Tensor:
+        """See `Embedder` in `models.base`: the driver makes the index of `rices` itself, before anything is asked.
+
+        Raises UsageError where its device is not in this machine, or it has no vector of a picture.
+        """
+        if not isinstance(self._model, LazyModel):
+            raise UsageError(NO_TOWER.format(name=self.name))
+        resolve_device(self._model.device, self._model.dtype)
+        return self._model.embed_images(images)

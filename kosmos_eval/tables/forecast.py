@@ -18,18 +18,8 @@ COLUMNS = (
 )  # fmt: skip
 _MEASURED = ("tokens_alone", "tokens", "written_at_most", "unfit", "seconds")
 _SHOWN = (
-    "task",
-    "prompt",
-    "shots",
-    "seed",
-    "samples",
-    "requests",
-    "stored",
-    "images",
-    "tokens alone",
-    "shared",
-    "time",
-)
+    "task", "prompt", "shots", "seed", "samples", "requests", "stored", "images", "tokens alone", "shared", "time",
+)  # fmt: skip
 
 
 def forecast_table(runs: Sequence[RunForecast]) -> pd.DataFrame:
@@ -102,6 +92,8 @@ def _notes(left: pd.DataFrame, unknown: int) -> Iterator[str]:
         )  # fmt: skip
     if without := sorted(set(left["model"][left["tokens"].isna()])):
         yield f"tokens of {', '.join(without)}: not known, its tokenizer is not a KOSMOS one"
+    if left["demos"].str.startswith("rices").any():
+        yield "rices: as if its demonstrations were drawn at random; what is stored of such runs is not looked for"
     if unfit := left["unfit"].sum():
         what = "may need more positions than the model has: ask for fewer shots or a smaller max_tokens"
         yield f"about {unfit:,.0f} requests {what}"
