@@ -1,7 +1,7 @@
 """An executor on processes of this machine, each with a replica of the model and its share of the processor's cores.
 
-Texts are written token by token, in steps that cores share badly; here each core has units of its own. They are handed out
-whole, so the batches are those of one process. `docs/scale.md` says what was gained, and where nothing was.
+Texts are written token by token, in steps that cores share badly; here each core has units of its own. They are handed
+out whole, so the batches are those of one process. `docs/scale.md` says what was gained, and where nothing was.
 """
 
 from __future__ import annotations
