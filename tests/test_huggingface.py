@@ -11,6 +11,7 @@ import tiny_models
 import torch
 from checkpoints import make_checkpoint, picture
 
+from kosmos_eval.data.images import load as load_image
 from kosmos_eval.errors import CheckpointError
 from kosmos_eval.models import model_for_run
 from kosmos_eval.models.batching import batches, collate
@@ -22,6 +23,9 @@ from kosmos_eval.request import Choice, Generate, Request, Score, Stage
 
 MAKERS = {**tiny_models.FAMILIES, "kosmos2": make_checkpoint}
 SINGLE = "instructblip"
+ENCODED = ("instructblip_t5", "blip2_t5")
+"""Encoder-decoders."""
+ONE_PICTURE = (SINGLE, *ENCODED)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +66,7 @@ def answers(model: HuggingFaceModel, asked: list[Request]) -> list[Any]:
 def test_scores_do_not_depend_on_the_batch(folders: dict[str, Path], family: str) -> None:
     """Rows of different lengths, one or two pictures, targets of one to three tokens: at batch 1 and at batch 8."""
     asked = requests(1, 1, choices(" yes", " no", " red dog", " red film good"))
-    if family != SINGLE:
+    if family not in ONE_PICTURE:
         asked += requests(2, 2, choices(" yes", " no", " red dog"))
     alone, together = load(folders, family, 1), load(folders, family, 8)
     lengths = {together.dialect.write(r.stages[0].segments)["input_ids"].shape[1] for r in asked[:8]}
@@ -80,7 +84,26 @@ def test_scores_do_not_depend_on_the_batch(folders: dict[str, Path], family: str
     assert max(first) - min(first) > 1e-2
 
 
-@pytest.mark.parametrize("family", MAKERS)
+@pytest.mark.parametrize("family", ENCODED)
+def test_scores_of_an_encoder_decoder_are_its_own_loss(folders: dict[str, Path], family: str) -> None:
+    """One row at a time through the processor and the model's own loss over the answer as the decoder's labels."""
+    from transformers import AutoProcessor
+
+    model, processor = load(folders, family, 8), AutoProcessor.from_pretrained(folders[family])
+    asked = requests(3, 1, choices(" yes", " red dog", " red dog good"), 4)
+    for request, found in zip(asked, answers(model, asked), strict=True):
+        image, *texts = request.stages[0].segments
+        text = "".join(t.text for t in texts).strip()
+        inputs = dict(processor(text=text, images=load_image(image), return_tensors="pt"))
+        for scored in found.choices:
+            labels = processor.tokenizer(scored.name.strip(), add_special_tokens=False, return_tensors="pt").input_ids
+            assert labels.shape[1] == scored.tokens == len(scored.name.split())
+            with torch.no_grad():
+                loss = float(model.model(**inputs, labels=labels).loss)
+            assert scored.logprob == pytest.approx(-loss * labels.shape[1], abs=1e-4)
+
+
+@pytest.mark.parametrize("family", [f for f in MAKERS if f not in ENCODED])
 def test_scores_are_those_of_a_plain_forward_pass(folders: dict[str, Path], family: str) -> None:
     model = load(folders, family, 8)
     for request in requests(3, 1, choices(" yes", " red dog"), 2):
@@ -104,7 +127,7 @@ def test_scores_are_those_of_a_plain_forward_pass(folders: dict[str, Path], fami
 @pytest.mark.parametrize("family", MAKERS)
 def test_texts_are_those_of_full_passes_without_cache(folders: dict[str, Path], family: str, beams: int) -> None:
     """Against beam search by our own code and whole forward passes; two pictures, which beams must not mix up."""
-    asked = requests(4, 1 if family == SINGLE else 2, Generate(max_tokens=5, beams=beams), 5)
+    asked = requests(4, 1 if family in ONE_PICTURE else 2, Generate(max_tokens=5, beams=beams), 5)
     written = [x.generated.ids for x in answers(load(folders, family, 8), asked)]
     model = load(folders, family, 1)
     assert written == [x.generated.ids for x in answers(model, asked)]
@@ -115,7 +138,6 @@ def test_texts_are_those_of_full_passes_without_cache(folders: dict[str, Path], 
 
 def _search(model: HuggingFaceModel, request: Request, beams: int) -> tuple[int, ...]:
     from kosmos_eval.engine.beam import BeamSearch
-    from kosmos_eval.models.batching import continued
     from kosmos_eval.models.writing import _Ending
 
     act = request.stages[0].act
@@ -126,7 +148,8 @@ def _search(model: HuggingFaceModel, request: Request, beams: int) -> tuple[int,
         candidates = []
         for beam, (ids, score) in enumerate(zip(search.open, search.scores, strict=True)):
             with torch.no_grad():
-                logprobs = model.model(**continued(inputs, 0, ids)).logits[0, -1].log_softmax(-1)
+                row, _ = model.dialect.continued(inputs, 0, ids)
+                logprobs = model.model(**row).logits[0, -1].log_softmax(-1)
             candidates += [(score + float(p), beam, t) for t, p in enumerate(logprobs)]
         search.advance(sorted(candidates, reverse=True)[: 2 * beams])
     best = search.best()
@@ -172,6 +195,26 @@ def test_a_chat_template_gets_turns_and_keeps_the_order_of_pictures(folders: dic
         assert text == (
             f"User : a dog <image> is red . <image> is it? . Assistant : {wrote} . User : Answer: . Assistant :"
         )
+
+
+@pytest.mark.parametrize("family", ["llava", "instructblip_t5"])
+def test_what_was_written_keeps_its_space_when_the_prompt_goes_on(folders: dict[str, Path], family: str) -> None:
+    dialect = load(folders, family, 1).dialect
+    ids = tuple(dialect.tail([Text("a")], " red dog")[1])
+    said = [Image.of(picture(random.Random(0))), Text(" a film :"), Tokens(ids), Text(" Question:")]
+    assert dialect.text(said).endswith("a film : red dog Question:")
+
+
+def test_encoder_decoders_of_other_families_are_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+    import json
+    import shutil
+
+    shutil.copytree(folders["llava"], tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["text_config"] |= {"is_encoder_decoder": True}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="llava is an encoder-decoder; of these instructblip"):
+        HuggingFaceModel.load(tmp_path, "florence")
 
 
 def test_what_a_family_cannot_be_asked_is_said(folders: dict[str, Path]) -> None:

@@ -26,13 +26,15 @@ IMAGES_FIRST = CHAT.replace(
 SIDE, PATCH = 28, 14
 TEXT = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 96}
 ENDS = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 3}
+T5_SCALE = 1
+"""T5 begins with large weights already; larger ones multiply the rounding of float32."""
 VISION = {
     "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
     "image_size": SIDE, "patch_size": PATCH,
 }  # fmt: skip
 
 
-def tokenizer(*special: str, end: str = "") -> Any:
+def tokenizer(*special: str, start: str = "<s>", end: str = "") -> Any:
     """Words that carry the space before them, as the pieces of SentencePiece do; unknown ones fall to letters."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
@@ -43,7 +45,7 @@ def tokenizer(*special: str, end: str = "") -> Any:
     core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
     core.decoder = decoders.Metaspace()
     ends = [("<s>", 0), ("</s>", 1)]
-    core.post_processor = processors.TemplateProcessing(single=f"<s> $A {end}".strip(), special_tokens=ends)
+    core.post_processor = processors.TemplateProcessing(single=f"{start} $A {end}".strip(), special_tokens=ends)
     made = PreTrainedTokenizerFast(
         tokenizer_object=core, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<pad>"
     )
@@ -59,6 +61,9 @@ def lively(model: Any, scale: float) -> Any:
                 parameter.mul_(scale)
             if name.endswith("query_tokens"):  # transformers begins them with zeros
                 parameter.normal_()
+        if model.config.get_text_config().is_encoder_decoder:  # FLAN-T5's head is not tied to its embeddings
+            head = model.language_model.lm_head
+            head.weight = torch.nn.Parameter(torch.randn_like(head.weight))
     return model.eval()
 
 
@@ -94,26 +99,52 @@ def llava_images_first(folder: Path) -> Any:
     return llava(folder, IMAGES_FIRST)
 
 
-def instructblip(folder: Path) -> Any:
+def instructblip(folder: Path, t5: bool = False) -> Any:
     from transformers import (
         BlipImageProcessor,
         InstructBlipConfig,
         InstructBlipForConditionalGeneration,
         InstructBlipProcessor,
-        LlamaConfig,
     )
 
-    words, queries = tokenizer("<image>"), 4
+    words, queries = tokenizer("<image>", start="" if t5 else "<s>", end="</s>" if t5 else ""), 4
     images = BlipImageProcessor(size={"height": SIDE, "width": SIDE})
     InstructBlipProcessor(images, words, tokenizer(), num_query_tokens=queries).save_pretrained(folder)
-    qformer = {k: v for k, v in TEXT.items() if k != "vocab_size"}
-    config = InstructBlipConfig(
-        vision_config=VISION, qformer_config={**qformer, "vocab_size": 96, "encoder_hidden_size": 32},
-        text_config=LlamaConfig(**TEXT, **ENDS).to_dict(), num_query_tokens=queries,
+    qformer = {**{k: v for k, v in TEXT.items() if k != "vocab_size"}, "vocab_size": 96, "encoder_hidden_size": 32}
+    config = _with_text(InstructBlipConfig, words, queries, qformer, t5)
+    return _saved(InstructBlipForConditionalGeneration, config, folder, scale=T5_SCALE if t5 else 6)
+
+
+def instructblip_t5(folder: Path) -> Any:
+    return instructblip(folder, t5=True)
+
+
+def blip2_t5(folder: Path) -> Any:
+    from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2Processor, BlipImageProcessor
+
+    words, queries = tokenizer("<image>", start="", end="</s>"), 4
+    images = BlipImageProcessor(size={"height": SIDE, "width": SIDE})
+    Blip2Processor(images, words, num_query_tokens=queries).save_pretrained(folder)
+    qformer = {**{k: v for k, v in TEXT.items() if k != "vocab_size"}, "encoder_hidden_size": 32}
+    config = _with_text(Blip2Config, words, queries, qformer, t5=True)
+    return _saved(Blip2ForConditionalGeneration, config, folder, scale=T5_SCALE)
+
+
+def _with_text(kind: Any, words: Any, queries: int, qformer: dict[str, Any], t5: bool) -> Any:
+    """A config of a Q-Former before Llama or T5."""
+    from transformers import LlamaConfig, T5Config
+
+    text: Any = LlamaConfig(**TEXT, **ENDS)
+    if t5:
+        sizes = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "vocab_size": 96}
+        ends = {"eos_token_id": 1, "pad_token_id": 3, "decoder_start_token_id": 3}
+        text = T5Config(**sizes, **ends, feed_forward_proj="gated-gelu", tie_word_embeddings=False)
+    config = kind(
+        vision_config=VISION, qformer_config=qformer, text_config=text.to_dict(), num_query_tokens=queries,
         image_token_index=words.convert_tokens_to_ids("<image>"),
     )  # fmt: skip
     config.image_token_id = config.image_token_index
-    return _saved(InstructBlipForConditionalGeneration, config, folder)
+    return config
 
 
 def idefics(folder: Path) -> Any:
@@ -167,5 +198,6 @@ def _saved(kind: Any, config: Any, folder: Path, scale: float = 6) -> Any:
 
 
 FAMILIES: dict[str, Callable[[Path], Any]] = {
-    f.__name__: f for f in (llava, llava_chat, llava_images_first, instructblip, idefics)
+    f.__name__: f
+    for f in (llava, llava_chat, llava_images_first, instructblip, instructblip_t5, blip2_t5, idefics)
 }

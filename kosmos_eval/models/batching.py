@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 Inputs = dict[str, Tensor]
 
-_OWN_LENGTH = ("qformer_input_ids", "qformer_attention_mask")
+_OWN_LENGTH = ("qformer_input_ids", "qformer_attention_mask", "decoder_input_ids")
 """Tensors (1, tokens) of another text than `input_ids`."""
 
 
@@ -32,7 +32,7 @@ T = TypeVar("T", bound=Batchable)
 def along_tokens(inputs: Inputs) -> list[str]:
     """The tensors with one entry a token: (1, tokens, ...)."""
     shape = inputs["input_ids"].shape
-    return [k for k, v in inputs.items() if v.shape[:2] == shape and not k.startswith(("pixel", "qformer"))]
+    return [k for k, v in inputs.items() if v.shape[:2] == shape and not k.startswith(("pixel", "qformer", "decoder"))]
 
 
 def continued(inputs: Inputs, cut: int, ids: Sequence[int]) -> Inputs:

@@ -19,12 +19,12 @@ from torch import Tensor
 from kosmos_eval.engine.keys import common
 from kosmos_eval.errors import KosmosEvalError, PromptError
 from kosmos_eval.kosmos.processor import Processor
+from kosmos_eval.models.batching import Inputs, continued
 from kosmos_eval.prompt import Image, Output, Segment, Tag, Text, Tokens
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
-Inputs = dict[str, Tensor]
 Load = Callable[[Image], "PILImage"]
 
 
@@ -42,6 +42,8 @@ class Dialect(ABC):
     pad: int
     ids: dict[str, int]
     """Special tokens by name."""
+    decoder_start: int | None = None
+    """What a decoder begins with that is not given the prompt itself; None where prompt and answer are one sequence."""
 
     @abstractmethod
     def write(self, segments: Sequence[Segment]) -> Inputs:
@@ -53,6 +55,10 @@ class Dialect(ABC):
     @abstractmethod
     def tail(self, segments: Sequence[Segment], target: str) -> tuple[int, list[int]]:
         """What a target behind a prompt does to its ids: how many at the end go, and which come. Only these count."""
+
+    def continued(self, inputs: Inputs, cut: int, ids: Sequence[int]) -> tuple[Inputs, int]:
+        """A prompt's row without its last `cut` ids and with `ids` behind it, and where the logits of the first are."""
+        return continued(inputs, cut, ids), inputs["input_ids"].shape[1] - cut - 1
 
     @abstractmethod
     def decode(self, ids: Sequence[int]) -> str:
@@ -82,7 +88,9 @@ class TextDialect(Dialect):
             case Text(text):
                 return self._special.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
             case Tokens(ids):
-                return self.decode(ids)
+                # SentencePiece decodes its first piece without the space that it carries.
+                begins = str(self.tokenizer.convert_ids_to_tokens(ids[0])) if ids else ""
+                return " " + self.decode(ids).lstrip(" ") if begins.startswith("▁") else self.decode(ids)
             case Tag("</line>"):
                 return "\n"
             case Tag(name):
@@ -191,6 +199,20 @@ class OneInFront(TextDialect):
         return "".join(self.plain(s) for s in segments if not isinstance(s, Image)).strip(" ")
 
 
+class OneInFrontEncoded(OneInFront):
+    """BLIP-2 and InstructBLIP with FLAN-T5: the prompt goes to the encoder, the answer is the decoder's."""
+
+    def __init__(self, processor: Any, config: Any, load: Load) -> None:
+        super().__init__(processor, config, load)
+        self.decoder_start = config.get_text_config().decoder_start_token_id
+
+    def tail(self, segments: Sequence[Segment], target: str) -> tuple[int, list[int]]:
+        return 0, self.tokenizer(target.strip(), add_special_tokens=False)["input_ids"]
+
+    def continued(self, inputs: Inputs, cut: int, ids: Sequence[int]) -> tuple[Inputs, int]:
+        return {**inputs, "decoder_input_ids": torch.tensor([[self.decoder_start, *ids]])}, 0
+
+
 class Idefics(TextDialect):
     """IDEFICS, the open Flamingo: text attends to the image before it.
 
@@ -269,12 +291,20 @@ class Kosmos2(Dialect):
 _FAMILIES: dict[str, type[TextDialect]] = {
     "idefics": Idefics, "instructblip": OneInFront, "blip-2": OneInFront, "llava": Llava,
 }  # fmt: skip
+_ENCODERS: dict[str, type[TextDialect]] = {"instructblip": OneInFrontEncoded, "blip-2": OneInFrontEncoded}
 
 
 def dialect_of(folder: Path, config: Any, processor: Any, load: Load) -> Dialect:
-    """How the model of a checkpoint folder is asked. `processor` is Hugging Face's, not needed for KOSMOS-2."""
+    """How the model of a checkpoint folder is asked. `processor` is Hugging Face's, not needed for KOSMOS-2.
+
+    Raises ValueError for an encoder-decoder of a family that is not known here.
+    """
     if config.model_type == "kosmos-2":
         return Kosmos2(folder, load)
+    if config.get_text_config().is_encoder_decoder:
+        if config.model_type not in _ENCODERS:
+            raise ValueError(f"{config.model_type} is an encoder-decoder; of these {', '.join(_ENCODERS)} can be asked")
+        return _ENCODERS[config.model_type](processor, config, load)
     if getattr(processor, "chat_template", None):
         return Chat(processor, config, load)
     return _FAMILIES.get(config.model_type, TextDialect)(processor, config, load)

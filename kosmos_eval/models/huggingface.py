@@ -18,7 +18,7 @@ import torch
 
 from kosmos_eval.data.images import load as load_image
 from kosmos_eval.errors import CheckpointError, KosmosEvalError, RequestTooLongError
-from kosmos_eval.models.batching import Inputs, batches, collate, continued
+from kosmos_eval.models.batching import Inputs, batches, collate
 from kosmos_eval.models.dialects import Dialect, UnfitError, dialect_of
 from kosmos_eval.models.locate import fingerprint
 from kosmos_eval.models.writing import settle, write
@@ -70,10 +70,9 @@ class _Row:
 
 @dataclass(slots=True, eq=False)
 class _Read:
-    """One choice: its target's ids, which begin behind position `first` of its pass."""
+    """One choice and its target's ids."""
 
     name: str
-    first: int
     tail: list[int]
     logprob: float = 0.0
     greedy: bool = False
@@ -81,10 +80,13 @@ class _Read:
 
 @dataclass(slots=True, eq=False)
 class _Pass:
-    """A row of tensors for the network, whose row it is, and what is done with it: `act` written or `reads` weighed."""
+    """A row of tensors for the network, whose row it is, and what is done with it: `act` written or `reads` weighed.
+
+    Targets begin behind position `last` of what the network gives logits for."""
 
     row: _Row
     inputs: Inputs
+    last: int = 0
     act: Generate | None = None
     reads: list[_Read] = field(default_factory=list)
 
@@ -114,9 +116,8 @@ class HuggingFaceModel:
         safe: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
         try:
             config = AutoConfig.from_pretrained(folder, **safe)
-            if config.get_text_config().is_encoder_decoder:
-                raise ValueError(f"{config.model_type} with an encoder-decoder language model is not supported")
             processor = None if config.model_type == "kosmos-2" else AutoProcessor.from_pretrained(folder, **safe)
+            dialect = dialect_of(folder, config, processor, load_image)
             model = AutoModelForImageTextToText.from_pretrained(
                 folder, dtype=getattr(torch, dtype), use_safetensors=True, **safe
             )
@@ -124,7 +125,7 @@ class HuggingFaceModel:
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(f"{folder}: no image-text-to-text model that can be run ({reason})") from None
         network: Any = model
-        return cls(network.to(device).eval(), dialect_of(folder, config, processor, load_image), name, folder, rows)
+        return cls(network.to(device).eval(), dialect, name, folder, rows)
 
     @property
     def fingerprint(self) -> str:
@@ -182,7 +183,7 @@ class HuggingFaceModel:
             return self._weighing(row, sequence, act.choices)
         inputs = self.dialect.write(sequence)
         self._check_length(inputs["input_ids"].shape[1] + act.max_tokens)
-        return [_Pass(row, inputs, act)]
+        return [_Pass(row, inputs, act=act)]
 
     def _weighing(self, row: _Row, sequence: Sequence[Segment], choices: Sequence[Choice]) -> list[_Pass]:
         """Passes for the choices of a request. A target's last token is never run, so choices of one token behind one
@@ -201,9 +202,9 @@ class HuggingFaceModel:
                 raise UnfitError(f"choice {choice.name!r} adds no token")
             key = choice.segments, cut, tuple(tail[:-1])
             if key not in passes:
-                passes[key] = _Pass(row, continued(inputs, cut, tail[:-1]))
+                passes[key] = _Pass(row, *self.dialect.continued(inputs, cut, tail[:-1]))
             self._check_length(passes[key].inputs["input_ids"].shape[1] + 1)
-            passes[key].reads.append(_Read(choice.name, inputs["input_ids"].shape[1] - cut - 1, tail))
+            passes[key].reads.append(_Read(choice.name, tail))
         return list(passes.values())
 
     def _check_length(self, needed: int) -> None:
@@ -230,8 +231,8 @@ class HuggingFaceModel:
 
     def _weigh(self, batch: Sequence[_Pass]) -> None:
         network, inputs = self._collated(batch)
-        longest = inputs["input_ids"].shape[1]
-        kept = longest - min(read.first for p in batch for read in p.reads)
+        longest = inputs.get("decoder_input_ids", inputs["input_ids"]).shape[1]
+        kept = longest - min(p.last for p in batch)
         takes = inspect.signature(network.forward).parameters
         how = {"logits_to_keep": kept} if "logits_to_keep" in takes else {}
         try:
@@ -241,7 +242,7 @@ class HuggingFaceModel:
         start = longest - logits.shape[1]
         for line, one in zip(logits, batch, strict=True):
             for read in one.reads:
-                rows = line[read.first - start :][: len(read.tail)].float().log_softmax(dim=-1)
+                rows = line[one.last - start :][: len(read.tail)].float().log_softmax(dim=-1)
                 ids = torch.tensor(read.tail, device=rows.device)
                 read.logprob = float(rows.gather(1, ids[:, None]).double().sum())
                 read.greedy = bool((rows.argmax(dim=-1) == ids).all())

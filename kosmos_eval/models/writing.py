@@ -63,7 +63,9 @@ def settle(model: Any, dialect: Dialect) -> None:
 
     for module in model.modules():
         if isinstance(module, GenerationMixin):
-            module.generation_config = GenerationConfig(eos_token_id=list(dialect.eos), pad_token_id=dialect.pad)
+            module.generation_config = GenerationConfig(
+                eos_token_id=list(dialect.eos), pad_token_id=dialect.pad, decoder_start_token_id=dialect.decoder_start
+            )
             if type(module)._expand_inputs_for_generation is GenerationMixin._expand_inputs_for_generation:
                 vars(module)["_expand_inputs_for_generation"] = MethodType(_expand, module)
 
@@ -91,7 +93,10 @@ def write(network: Any, inputs: Inputs, act: Generate, dialect: Dialect) -> list
     """What each row of a batch writes. inputs: tensors of equal-length rows, unpadded."""
     from transformers.generation import StoppingCriteriaList
 
-    start = inputs["input_ids"].shape[1]
+    before = inputs["input_ids"]
+    if dialect.decoder_start is not None:
+        before = before.new_full((len(before), 1), dialect.decoder_start)
+    start = before.shape[1]
     ending = _Ending(act, dialect)
     out = network.generate(
         **inputs,
@@ -103,7 +108,7 @@ def write(network: Any, inputs: Inputs, act: Generate, dialect: Dialect) -> list
         early_stopping=False,
         stopping_criteria=StoppingCriteriaList([_Stops(ending, start)]),
     )
-    if not torch.equal(out[:, :start], inputs["input_ids"]):
+    if not torch.equal(out[:, :start], before):
         raise RuntimeError(f"{type(network).__name__}.generate does not return the prompt before what it wrote")
     return [_ended(row, ending) for row in out[:, start:].tolist()]
 
