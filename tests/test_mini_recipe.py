@@ -133,6 +133,20 @@ def test_a_run_goes_on_from_an_exported_checkpoint(recipe: Recipe, tmp_path: Pat
     assert all(torch.equal(exported[name], tensor) for name, tensor in bench.network.resampler.state_dict().items())
 
 
+@pytest.mark.parametrize("vision_lr", [0.0, 0.5])
+def test_vision_learns_along_only_where_the_recipe_says_so(recipe: Recipe, tmp_path: Path, vision_lr: float) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    write_checkpoint(new_bench(recipe, tmp_path / "first").network, checkpoint)
+    skills = {"transcribe": [(0, 1.0)]}
+    decode_stage = recipe.decode.model_copy(update={"vision_lr": vision_lr, "heads_first": 1, "skills": skills})
+    bench = new_bench(recipe.model_copy(update={"decode": decode_stage}), tmp_path / "again", start=checkpoint)
+    before = {name: weight.clone() for name, weight in bench.network.vision.state_dict().items()}
+    run_stage(bench, "decode", CORPUS)
+    same = all(torch.equal(before[name], weight) for name, weight in bench.network.vision.state_dict().items())
+    assert same == (vision_lr == 0)
+    run_stage(bench, "decode", CORPUS)  # finished: read back whole, heads of both kinds included
+
+
 def _agrees_with_hugging_face(folder: Path) -> None:
     transformers = pytest.importorskip("transformers")
     processor = transformers.AutoProcessor.from_pretrained(folder)

@@ -73,15 +73,24 @@ class DenseStage(_Strict):
 
 
 class DecodeStage(_Strict):
-    """The decoder's stage: how many tokens a batch holds, pool sizes, and how often each skill is drawn, over time."""
+    """The decoder's stage: how many tokens a batch holds, pool sizes, and how often each skill is drawn, over time.
+
+    With a `vision_lr` above 0 vision learns on: its rate as a share of the decoder's. Pages are then read live, two
+    other pictures (drawn by `beside`) beside each batch of them, and for `heads_first` steps the readers of labels
+    learn alone. Panels of matrices are encoded once, so that `judge_matrix` wants frozen vision.
+    """
 
     schedule: Schedule
     token_budget: int = 2400
     pool: int = 2000
     refresh_every: int = 25
     refresh: int = 64
+    refresh_others: int = 8
     pointer_weight: float = 0.5
     first_length: int = 32
+    vision_lr: float = Field(0.0, ge=0, le=1)
+    heads_first: int = 150
+    beside: dict[str, int] = {"scene": 2, "photograph": 1, "meme": 2, "panel": 1}
     skills: dict[str, list[tuple[int, float]]]
 
 

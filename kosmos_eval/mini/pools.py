@@ -21,7 +21,7 @@ from kosmos_eval.mini import dense_labels as labelling
 from kosmos_eval.mini.dense_labels import Labels, Place
 from kosmos_eval.mini.fast import encode_patches, resample
 from kosmos_eval.mini.pages import disturbed, render_page, training_opinion
-from kosmos_eval.mini.pictures import Pixels, fresh_index, normalise, shrink
+from kosmos_eval.mini.pictures import DenseExample, Pixels, fresh_index, normalise, shrink
 from kosmos_eval.mini.sentences import Corpus, Labelled
 from kosmos_eval.mini.workbench import Workbench
 
@@ -114,28 +114,36 @@ class Pool(Generic[T]):
         return self.items[place], self.embeds[place]
 
 
-def page_maker(corpus: Corpus, official: float) -> Callable[[random.Random], Made[Page]]:
-    """Pages of sentences, phrases and mini opinions, a few of them disturbed."""
+def _page_text(rng: random.Random, corpus: Corpus) -> Labelled:
+    kind = rng.random()
+    if kind < 0.35 and corpus.phrases:
+        return rng.choice(corpus.phrases)
+    if kind < 0.7:
+        return rng.choice(corpus.sentences)
+    opinion = training_opinion(rng)
+    return Labelled(opinion.text, "positive" if opinion.positive else "negative")
 
-    def source(rng: random.Random) -> Labelled:
-        kind = rng.random()
-        if kind < 0.35 and corpus.phrases:
-            return rng.choice(corpus.phrases)
-        if kind < 0.7:
-            return rng.choice(corpus.sentences)
-        opinion = training_opinion(rng)
-        return Labelled(opinion.text, "positive" if opinion.positive else "negative")
+
+def labelled_page(rng: random.Random, corpus: Corpus, official: float) -> tuple[Page, DenseExample]:
+    """A sentence, a phrase or a mini opinion as a page, a few of them disturbed."""
+    while True:
+        found = _page_text(rng, corpus)
+        text, label = (found.text, found.label) if rng.random() < 0.9 else (disturbed(rng, found.text), None)
+        page = render_page(rng, text, official)
+        if page is not None:
+            break
+    labels = Labels()
+    labelling.label_text(labels, page.chars, page.image.width)
+    pixels = shrink(page.image.convert("L"))
+    return Page("".join(c[0] for c in page.chars), labels.places, label), DenseExample(pixels, labels)
+
+
+def page_maker(corpus: Corpus, official: float) -> Callable[[random.Random], Made[Page]]:
+    """Makes pages for a pool."""
 
     def make(rng: random.Random) -> Made[Page]:
-        while True:
-            found = source(rng)
-            text, label = (found.text, found.label) if rng.random() < 0.9 else (disturbed(rng, found.text), None)
-            page = render_page(rng, text, official)
-            if page is not None:
-                break
-        labels = Labels()
-        labelling.label_text(labels, page.chars, page.image.width)
-        return Page("".join(c[0] for c in page.chars), labels.places, label), shrink(page.image.convert("L"))
+        page, example = labelled_page(rng, corpus, official)
+        return page, example.pixels
 
     return make
 

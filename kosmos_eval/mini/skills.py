@@ -57,13 +57,18 @@ def _answer(text: str) -> Words:
 
 
 def transcribe(draw: Draw) -> list[Part]:
-    """A page read out, or as much of it as is due; half of those with a verdict go on to it instead of ending."""
+    """A page of the pool read out."""
     page, embeds = draw.stock.pages.draw(draw.rng)
-    scores = draw.stock.scores if page.label else None
-    if len(page.text) > draw.longest:
-        begun = page.text[: draw.longest].rstrip()
-        return [Picture(embeds), DETAIL, Words(f" {begun}", 1.0, page.places, scores)]
-    return [Picture(embeds), DETAIL, Words(f" {page.text}", 1.0, page.places, scores), *_end(page, draw.rng)]
+    return read_page(draw.rng, page, embeds, draw.stock.scores, draw.longest)
+
+
+def read_page(rng: random.Random, page: Page, embeds: Tensor, scores: dict[str, float], longest: int) -> list[Part]:
+    """A page read out, or as much of it as is due; half of those with a verdict go on to it instead of ending."""
+    known = scores if page.label else None
+    if len(page.text) > longest:
+        begun = page.text[:longest].rstrip()
+        return [Picture(embeds), DETAIL, Words(f" {begun}", 1.0, page.places, known)]
+    return [Picture(embeds), DETAIL, Words(f" {page.text}", 1.0, page.places, known), *_end(page, rng)]
 
 
 def _end(page: Page, rng: random.Random) -> list[Part]:

@@ -1,8 +1,10 @@
-"""The decoder's stage: vision is frozen, pictures are encoded into pools, and skills are drawn by their weights."""
+"""The decoder's stage: pictures are encoded into pools, and skills are drawn by their weights. Vision is frozen, or
+learns slowly along (`vision_lr`)."""
 
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,6 +15,7 @@ from kosmos_eval.mini.decoder_init import free_mask, init_decoder
 from kosmos_eval.mini.losses import Helpers, decoder_loss
 from kosmos_eval.mini.pools import Pool, encode, encode_panels, make_meme, make_photo, make_scene, page_maker
 from kosmos_eval.mini.sentences import Corpus
+from kosmos_eval.mini.sharpening import Sharpening
 from kosmos_eval.mini.skills import Stock
 from kosmos_eval.mini.word_scores import word_scores
 from kosmos_eval.mini.workbench import Workbench, set_rate, step_rng
@@ -37,7 +40,7 @@ def build_stock(bench: Workbench, stage: DecodeStage, corpus: Corpus, renewals: 
     )
     stock.pages.fill(renewals * stage.refresh)
     for pool in (stock.scenes, stock.photos, stock.memes):
-        pool.fill(renewals * max(1, stage.refresh // 8))
+        pool.fill(renewals * stage.refresh_others)
     return stock
 
 
@@ -45,7 +48,7 @@ def renew(stock: Stock, stage: DecodeStage) -> None:
     """Fresh pictures for the oldest."""
     stock.pages.renew(stage.refresh)
     for pool in (stock.scenes, stock.photos, stock.memes):
-        pool.renew(max(1, stage.refresh // 8))
+        pool.renew(stage.refresh_others)
 
 
 def skill_weights(stage: DecodeStage, step: int) -> dict[str, float]:
@@ -84,51 +87,83 @@ def _longer(longest: float, memory: float, figures: dict[str, float]) -> tuple[f
 def train_decode(bench: Workbench, stage: DecodeStage, corpus: Corpus) -> None:
     """Runs the stage to its end, from where it stopped. Each step takes two skills, half of the budget each."""
     network = bench.network
-    network.vision.requires_grad_(False)
-    network.resampler.requires_grad_(False)
+    for part in (network.vision, network.resampler):
+        part.requires_grad_(stage.vision_lr > 0)
     torch.manual_seed(bench.recipe.seed)
-    helpers = Helpers(network.config.text.embed_dim).to(bench.device)
+    pupils = Pupils(bench, stage, corpus)
     fresh = not bench.checkpoint(NAME).is_file()
     if fresh and not bench.warm:
         init_decoder(network.decoder)
-    parameters = [*network.decoder.parameters(), *helpers.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
-    first, kept = bench.restore(NAME, helpers, optimiser)
+    optimiser = pupils.optimiser()
+    first, kept = bench.restore(NAME, pupils.heads, optimiser)
     longest, memory = kept.get("longest", float(stage.first_length)), kept.get("memory", 0.0)
     if fresh:
         rescale_images(bench, corpus)
+    if pupils.sharpening is not None and first == 0:
+        bench.log(NAME, 0, readers=pupils.sharpening.warm_up(lambda step: step_rng(bench.recipe.seed, "readers", step)))
     stock = build_stock(bench, stage, corpus, first // stage.refresh_every)
     for step in range(first, stage.schedule.steps):
         if step > first and step % stage.refresh_every == 0:
             renew(stock, stage)
         set_rate(optimiser, stage.schedule.at(step))
-        figures = _step(bench, stage, stock, helpers, optimiser, parameters, step, round(longest))
+        figures = _step(bench, stage, stock, pupils, optimiser, step, round(longest))
         if "transcribe" in figures:
             longest, memory = _longer(longest, memory, figures["transcribe"])
         if step % bench.recipe.log_every == 0:
             rounded = {skill: {k: round(v, 4) for k, v in found.items()} for skill, found in figures.items()}
             bench.log(NAME, step, longest=longest, **rounded)
         if bench.due():
-            bench.save(NAME, step + 1, helpers, optimiser, longest=longest, memory=memory)
-    bench.save(NAME, stage.schedule.steps, helpers, optimiser, longest=longest, memory=memory)
+            bench.save(NAME, step + 1, pupils.heads, optimiser, longest=longest, memory=memory)
+    bench.save(NAME, stage.schedule.steps, pupils.heads, optimiser, longest=longest, memory=memory)
+
+
+class Pupils:
+    """What learns in this stage: the decoder and its helpers, and with `vision_lr` vision and the readers of labels."""
+
+    def __init__(self, bench: Workbench, stage: DecodeStage, corpus: Corpus) -> None:
+        self.helpers = Helpers(bench.network.config.text.embed_dim).to(bench.device)
+        self.decoder = [*bench.network.decoder.parameters(), *self.helpers.parameters()]
+        self.heads: nn.Module = self.helpers
+        self.sharpening: Sharpening | None = None
+        self.groups: list[dict[str, Any]] = [{"params": self.decoder}]
+        if stage.vision_lr > 0:
+            scores = word_scores(corpus.phrases or corpus.sentences)
+            self.sharpening = Sharpening(bench, stage, corpus, scores)
+            self.heads = nn.ModuleList([self.helpers, self.sharpening.heads])
+            self.groups.append({"params": self.sharpening.vision(), "scale": stage.vision_lr})
+            self.groups.append({"params": list(self.sharpening.heads.parameters())})
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.groups, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
+
+    def clip(self) -> None:
+        for group in self.groups:
+            nn.utils.clip_grad_norm_(group["params"], CLIP_NORM)
 
 
 def _step(
-    bench: Workbench, stage: DecodeStage, stock: Stock, helpers: Helpers, optimiser: torch.optim.Optimizer,
-    parameters: list[nn.Parameter], step: int, longest: int,
+    bench: Workbench, stage: DecodeStage, stock: Stock, pupils: Pupils, optimiser: torch.optim.Optimizer, step: int,
+    longest: int,
 ) -> dict[str, dict[str, float]]:  # fmt: skip
     rng = step_rng(bench.recipe.seed, NAME, step)
     optimiser.zero_grad(set_to_none=True)
     found = {}
-    width = bench.network.config.text.embed_dim
+    budget = stage.token_budget // _SKILLS_A_STEP
     weights = skill_weights(stage, step)
     for skill in rng.choices(list(weights), list(weights.values()), k=_SKILLS_A_STEP):
-        rows = draw_rows(rng, stock, skill, longest, stage.token_budget // _SKILLS_A_STEP)
-        batch = collate(rows, width, bench.device, draw_shifts(rng, rows))
-        with bench.mixed_precision():
-            loss, figures = decoder_loss(bench.network, helpers, batch, stage.pointer_weight)
+        if skill == "transcribe" and pupils.sharpening is not None:
+            reading = pupils.sharpening.draw(rng, longest, budget)
+            with bench.mixed_precision():
+                loss, figures = decoder_loss(bench.network, pupils.helpers, reading.batch, stage.pointer_weight)
+            loss = loss + reading.labels
+            figures["readers"] = reading.right
+        else:
+            rows = draw_rows(rng, stock, skill, longest, budget)
+            batch = collate(rows, bench.network.config.text.embed_dim, bench.device, draw_shifts(rng, rows))
+            with bench.mixed_precision():
+                loss, figures = decoder_loss(bench.network, pupils.helpers, batch, stage.pointer_weight)
         loss.backward()
         found[skill] = figures
-    nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
+    pupils.clip()
     optimiser.step()
     return found

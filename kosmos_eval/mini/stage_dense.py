@@ -24,7 +24,7 @@ def _stack(arrays: Sequence[Ints], device: torch.device) -> Tensor:
     return torch.from_numpy(np.stack(arrays)).to(device)
 
 
-def _labels(batch: Sequence[DenseExample], tokens: bool, device: torch.device) -> tuple[list[Tensor], Tensor]:
+def read_labels(batch: Sequence[DenseExample], tokens: bool, device: torch.device) -> tuple[list[Tensor], Tensor]:
     """Characters for each reader, and attributes."""
     labels = [example.labels for example in batch]
     if tokens:
@@ -42,9 +42,13 @@ def _see(bench: Workbench, pixels: Tensor, tokens: bool) -> Tensor:
     features = encode_patches(bench.network.vision, pixels)
     if not tokens:
         return features[:, 1:] * features.shape[-1] ** 0.5
+    return unit_tokens(bench, resample(bench.network.resampler, features)[0])
+
+
+def unit_tokens(bench: Workbench, tokens: Tensor) -> Tensor:
+    """Image tokens of unit rms, without the dimensions that are kept for positions."""
     text = bench.network.config.text
-    mask = free_mask(text.embed_dim, text.attention_heads).to(features.device)
-    seen = resample(bench.network.resampler, features)[0] * mask
+    seen = tokens * free_mask(text.embed_dim, text.attention_heads).to(tokens.device)
     return seen / seen.detach().pow(2).mean().sqrt()
 
 
@@ -87,7 +91,7 @@ def _step(
     learning: bool,
 ) -> DenseLoss:  # fmt: skip
     pixels = normalise([e.pixels for e in batch]).to(bench.device)
-    chars, attributes = _labels(batch, tokens, bench.device)
+    chars, attributes = read_labels(batch, tokens, bench.device)
     with bench.mixed_precision():
         with torch.set_grad_enabled(learning):
             seen = _see(bench, pixels, tokens)
