@@ -132,16 +132,19 @@ def test_whole_texts_are_read_in_windows(model: KosmosModel, reference: TextRefe
     assert found == pytest.approx([expected, reference.score("", "the")[0], 0.0], abs=TOLERANCE)
 
 
+@pytest.mark.parametrize("most", [12, None])
 def test_long_contexts_are_cut_on_their_left(
-    model: KosmosModel, reference: TextReference, caplog: pytest.LogCaptureFixture
+    model: KosmosModel, reference: TextReference, caplog: pytest.LogCaptureFixture, most: int | None
 ) -> None:
-    lm, rng = KosmosLM(model, max_length=12), random.Random(3)
-    pair = words(rng, 30), " red dog"
+    """To `max_length`, or to all positions that the model has."""
+    lm, rng = KosmosLM(model, max_length=most), random.Random(3)
+    long = 2 * lm.max_length
+    pair = words(rng, long), " red dog"
     ((logprob, _),) = lm.loglikelihood(instances("loglikelihood", [pair]), disable_tqdm=True)
-    assert logprob == pytest.approx(reference.score(*pair, most=13)[0], abs=TOLERANCE)
+    assert logprob == pytest.approx(reference.score(*pair, most=lm.max_length + 1)[0], abs=TOLERANCE)
     assert "cut on their left" in caplog.text
-    with pytest.raises(RequestTooLongError, match="max_length=12"):
-        lm.loglikelihood(instances("loglikelihood", [("a", f" {words(rng, 30)}")]), disable_tqdm=True)
+    with pytest.raises(RequestTooLongError, match=f"max_length={lm.max_length}"):
+        lm.loglikelihood(instances("loglikelihood", [("a", f" {words(rng, long)}")]), disable_tqdm=True)
 
 
 def test_writes_until_a_string(lm: KosmosLM, reference: TextReference) -> None:

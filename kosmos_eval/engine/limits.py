@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kosmos_eval.errors import RequestTooLongError
 from kosmos_eval.kosmos.processor import Processor
-from kosmos_eval.prompt import Output
+from kosmos_eval.prompt import Output, Tokens
 from kosmos_eval.request import Generate, Generated, Request, Score, Stage, assemble, images_of
 
 
@@ -58,7 +58,7 @@ def _most_added(stage: Stage, processor: Processor, written: dict[str, Generated
     if isinstance(stage.act, Score):
         # The tokens of a choice alone, without `<s>`: joining it to its context cannot make them more.
         lengths = [
-            processor.length([*c.segments]) + len(c.target_ids or processor.tokenizer.encode_text(c.target))
+            processor.length([Tokens(()), *c.segments]) + len(c.target_ids or processor.tokenizer.encode_text(c.target))
             for c in stage.act.choices
         ]
         return quoted + max(lengths, default=0)
