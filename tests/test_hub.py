@@ -178,6 +178,19 @@ def test_rows_with_paths_only_say_so(tmp_path: Path) -> None:
         load_task("hateful_memes", f"hub:{bare}").samples  # noqa: B018
 
 
+def test_a_download_that_was_stopped_is_no_smaller_split(tmp_path: Path) -> None:
+    folder = parquet(tmp_path / "hub", vizwiz_rows(builders.vizwiz(tmp_path / "official")))
+    (folder / "data/val-00001-of-00002.parquet").unlink()
+    with pytest.raises(DataError, match="1 of the 2 files of split 'val'"):
+        load_task("vizwiz", f"hub:{folder}").samples  # noqa: B018
+
+
+def test_without_the_extra_it_is_said_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UsageError, match=r"pip install 'kosmos-eval\[hub\]'"):
+        load_task("vizwiz", f"hub:{tmp_path}")
+
+
 def test_a_broken_row_is_named(tmp_path: Path) -> None:
     rows = vqav2_rows(builders.vqav2(tmp_path / "official"))["validation"]
     rows[2]["answers"] = rows[2]["answers"][:9]
@@ -219,8 +232,9 @@ def test_a_cached_copy_is_enough(tmp_path: Path) -> None:
     assert len(prints) == 3
 
 
-def test_offline_without_a_copy_says_what_to_do(tmp_path: Path) -> None:
-    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+@pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"])
+def test_offline_without_a_copy_says_what_to_do(tmp_path: Path, variable: str) -> None:
+    environment = {**os.environ, "HF_HOME": str(tmp_path), variable: "1"}
     command = [sys.executable, "-m", "kosmos_eval.cli", "data", "check", "vizwiz", "--data", "hub"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 2

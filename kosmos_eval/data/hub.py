@@ -32,6 +32,7 @@ OFFICIAL_HUB, HUB, LOCAL = "official-hub", "hub", "local"
 
 IMAGE = "image"
 SENTIMENTS = ("negative", "positive")
+_PART = re.compile(r"-(?P<number>\d{5})-of-(?P<all>\d{5})\.parquet$")
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 ToSample = Callable[[Any, str, Record, Image], Sample]
@@ -212,6 +213,10 @@ def hub_task(task: type[Task], data: str) -> tuple[type[Task], Path]:
     given = data.partition(":")[2]
     if not given and source.repo is None:
         raise UsageError(f"--data hub: {task.name} has no data set of the hub that could be used: {source.why_not}")
+    try:
+        import datasets  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f"--data {data} needs datasets: pip install 'kosmos-eval[hub]' ({error})") from None
     if given and Path(given).is_dir():
         repo, folder = None, Path(given)
     else:
@@ -247,6 +252,7 @@ def _open(data: Path, repo: str | None, split: str) -> Dataset | None:
         files = sorted({str(file) for pattern in _patterns(split) for file in data.glob(pattern)})
         if not files:
             return None
+        _check_whole(data, split, files)
         rows = datasets.load_dataset("parquet", data_files={"rows": files}, split="rows")
     except DataError:
         raise
@@ -256,17 +262,35 @@ def _open(data: Path, repo: str | None, split: str) -> Dataset | None:
     return cast("Dataset", rows)
 
 
+def _check_whole(data: Path, split: str, files: list[str]) -> None:
+    """Raises DataError where some of `NAME-00000-of-00002.parquet` are not there, as after a download that was stopped."""
+    numbered = [match for file in files if (match := _PART.search(file))]
+    expected = max((int(match["all"]) for match in numbered), default=0)
+    if len({int(match["number"]) for match in numbered}) < expected:
+        raise DataError(
+            f"{data}: {len(numbered)} of the {expected} files of split {split!r} are there; download it again, or what "
+            "is missing of it"
+        )
+
+
 def _patterns(split: str) -> list[str]:
     """How the parquet files of a split are named: by `push_to_hub`, by the hub's conversion, or by hand."""
     return [p for s in (f"{split}-*.parquet", f"{split}/*.parquet", f"{split}.parquet") for p in (s, f"*/{s}")]
 
 
 def _snapshot(repo: str, revision: str | None, patterns: list[str]) -> Path:
-    """The folder of a data set's files in the hub's cache, named by the commit. Downloads unless HF_HUB_OFFLINE."""
+    """The folder of a data set's files in the hub's cache, named by the commit.
+
+    Downloads unless HF_HUB_OFFLINE or HF_DATASETS_OFFLINE says not to.
+    """
+    from datasets.config import HF_DATASETS_OFFLINE
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(repo, repo_type="dataset", revision=revision, allow_patterns=patterns))
+        folder = snapshot_download(
+            repo, repo_type="dataset", revision=revision, allow_patterns=patterns, local_files_only=HF_DATASETS_OFFLINE
+        )
+        return Path(folder)
     except Exception as error:  # the hub client's errors have no common base
         reason = " ".join(str(error).split())[:100]
         at = f" --revision {revision}" if revision else ""
