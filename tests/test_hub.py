@@ -238,6 +238,7 @@ def test_offline_without_a_copy_says_what_to_do(tmp_path: Path, variable: str) -
     command = [sys.executable, "-m", "kosmos_eval.cli", "data", "check", "vizwiz", "--data", "hub"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 2
+    assert "Cannot find an appropriate cached snapshot" in done.stderr, "the network was tried"
     assert "hf download lmms-lab/VizWiz-VQA --repo-type dataset" in done.stderr
     assert done.stderr.count("\n") == 1
 
