@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_models
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,6 +35,7 @@ from kosmos_eval.retrieval import VectorCache, indexed
 from kosmos_eval.rices import nearest_pictures, rounded
 from kosmos_eval.run import CellFailure, complete, run
 from kosmos_eval.scale.elsewhere import Elsewhere
+from kosmos_eval.store import RunFolder
 from kosmos_eval.tables import leaderboard
 from kosmos_eval.task import Task
 
@@ -227,6 +229,37 @@ def test_the_driver_of_other_workers_makes_the_index_itself() -> None:
         Elsewhere(absent, "ray").embed_images([picture])
     with pytest.raises(UsageError, match="no vision tower"):
         Elsewhere(FakeModel(), "ray").embed_images([picture])
+
+
+@pytest.mark.parametrize("engine", ["local", *(pytest.param(e, marks=pytest.mark.slow) for e in ("processes", "ray"))])
+def test_clip_chooses_them_whoever_answers(tmp_path: Path, engine: str) -> None:
+    """Demonstrations are those of transformers' own CLIP features, whatever engine the run has."""
+    tiny_models.clip(tmp_path / "clip")
+    noise(tmp_path / "data", {"train": 9, "test": 5}, {"train3.png": "test2.png"})
+    asked = ["run", "colours", "--data", str(tmp_path / "data"), "--tasks-dir", str(TASKS_DIR), "--model", "fake"]
+    asked += ["--shots", str(SHOTS), "--demos", f"rices:clip:{tmp_path / 'clip'}"]
+    asked += ["--engine", engine, *(["--workers", "2"] if engine != "local" else []), "--out", str(tmp_path / "out")]
+    told = CliRunner().invoke(app, asked)
+    assert told.exit_code == 0, told.output
+    (manifest,) = (tmp_path / "out").glob("*/*/run.json")
+    found = {r.sample_id: r.demos for r in RunFolder(manifest.parent).records().values()}
+    assert set(leaderboard(tmp_path / "out")["demos"]) == {"rices by clip:clip"}
+    vectors = {path.stem: clip_vector(tmp_path / "clip", path) for path in (tmp_path / "data").glob("*.png")}
+    for sample, demos in found.items():
+        query = vectors[sample.replace("/", "")]
+        likeness = {name: float(query @ v) for name, v in vectors.items() if name.startswith("train")}
+        likeness = {name: cosine for name, cosine in likeness.items() if cosine < 1 - 1e-5}  # not the picture itself
+        best = sorted(likeness, key=lambda name: likeness[name])[-SHOTS:]
+        assert [name.replace("/", "") for name in demos] == best
+
+
+def clip_vector(folder: Path, picture: Path) -> torch.Tensor:
+    from transformers import AutoProcessor, CLIPModel
+
+    with torch.no_grad():
+        pixels = AutoProcessor.from_pretrained(folder)(images=PILImage.open(picture), return_tensors="pt")
+        found = CLIPModel.from_pretrained(folder).eval().get_image_features(**pixels)
+    return torch.nn.functional.normalize(found.pooler_output[0], dim=-1)
 
 
 @given(st.integers(2, 6), st.integers(0, 5), st.integers(0, 3))
