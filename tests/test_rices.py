@@ -244,7 +244,7 @@ def test_clip_chooses_them_whoever_answers(tmp_path: Path, engine: str) -> None:
     (manifest,) = (tmp_path / "out").glob("*/*/run.json")
     found = {r.sample_id: r.demos for r in RunFolder(manifest.parent).records().values()}
     assert set(leaderboard(tmp_path / "out")["demos"]) == {"rices by clip:clip"}
-    vectors = {path.stem: clip_vector(tmp_path / "clip", path) for path in (tmp_path / "data").glob("*.png")}
+    vectors = clip_vectors(tmp_path / "clip", sorted((tmp_path / "data").glob("*.png")))
     for sample, demos in found.items():
         query = vectors[sample.replace("/", "")]
         likeness = {name: float(query @ v) for name, v in vectors.items() if name.startswith("train")}
@@ -253,13 +253,14 @@ def test_clip_chooses_them_whoever_answers(tmp_path: Path, engine: str) -> None:
         assert [name.replace("/", "") for name in demos] == best
 
 
-def clip_vector(folder: Path, picture: Path) -> torch.Tensor:
+def clip_vectors(folder: Path, pictures: Sequence[Path]) -> dict[str, torch.Tensor]:
     from transformers import AutoProcessor, CLIPModel
 
+    processor, model = AutoProcessor.from_pretrained(folder), CLIPModel.from_pretrained(folder).eval()
     with torch.no_grad():
-        pixels = AutoProcessor.from_pretrained(folder)(images=PILImage.open(picture), return_tensors="pt")
-        found = CLIPModel.from_pretrained(folder).eval().get_image_features(**pixels)
-    return torch.nn.functional.normalize(found.pooler_output[0], dim=-1)
+        pixels = processor(images=[PILImage.open(picture) for picture in pictures], return_tensors="pt")
+        found = torch.nn.functional.normalize(model.get_image_features(**pixels).pooler_output, dim=-1)
+    return {picture.stem: vector for picture, vector in zip(pictures, found, strict=True)}
 
 
 @given(st.integers(2, 6), st.integers(0, 5), st.integers(0, 3))
