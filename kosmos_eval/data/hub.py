@@ -263,7 +263,7 @@ def _open(data: Path, repo: str | None, split: str) -> Dataset | None:
 
 
 def _check_whole(data: Path, split: str, files: list[str]) -> None:
-    """Raises DataError where some of `NAME-00000-of-00002.parquet` are missing, as after a download that was stopped."""
+    """Raises DataError where some of `NAME-00000-of-00002.parquet` are missing: a download was stopped."""
     numbered = [match for file in files if (match := _PART.search(file))]
     expected = max((int(match["all"]) for match in numbered), default=0)
     if len({int(match["number"]) for match in numbered}) < expected:
