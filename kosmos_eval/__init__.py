@@ -22,6 +22,7 @@ _HOMES = {
     "kosmos_eval.metrics.accuracy": "Accuracy BinomialP",
     "kosmos_eval.metrics.baselines": "ChanceBaseline ConstantBaseline MajorityBaseline",
     "kosmos_eval.metrics.captions": "Captions",
+    "kosmos_eval.metrics.exact_match": "ExactMatch",
     "kosmos_eval.metrics.roc_auc": "RocAuc",
     "kosmos_eval.metrics.unanswerable": "Unanswerable",
     "kosmos_eval.metrics.vqa": "VqaAccuracy",
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from kosmos_eval.metrics.base import Metric, Prediction, Score
     from kosmos_eval.metrics.baselines import ChanceBaseline, ConstantBaseline, MajorityBaseline
     from kosmos_eval.metrics.captions import Captions
+    from kosmos_eval.metrics.exact_match import ExactMatch
     from kosmos_eval.metrics.roc_auc import RocAuc
     from kosmos_eval.metrics.unanswerable import Unanswerable
     from kosmos_eval.metrics.vqa import VqaAccuracy

@@ -124,9 +124,16 @@ class Task(ABC):
                 if sample.id in seen:
                     raise DataError(f"{self.data}: split {split!r} of {self.name} has sample id {sample.id!r} twice")
                 seen.add(sample.id)
+                if split == self.split and (why := self._objection(sample)):
+                    raise DataError(f"{self.data}: sample {sample.id!r} of split {split!r} of {self.name} {why}")
                 yield sample
         except OSError as error:  # a folder that may not be listed, a disk that fails
             raise DataError(f"{error.filename or self.data}: cannot be read ({error.strerror or error})") from None
+
+    def _objection(self, sample: Sample) -> str | None:
+        """Why one of the metrics could never credit an answer to a sample."""
+        found = (metric.objection(sample.target) for metric in self.metrics)
+        return next((why for why in found if why is not None), None)
 
     def demonstration_pool(self) -> tuple[Sequence[Sample], bool]:
         """Samples to draw demonstrations from, and whether they are of the evaluated split for want of another."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kosmos_eval.metrics import ConstantBaseline, Prediction, Unanswerable, VqaAccuracy
+from kosmos_eval import DataError, Sample, Task
+from kosmos_eval.metrics import ConstantBaseline, ExactMatch, Prediction, Unanswerable, VqaAccuracy
 from kosmos_eval.metrics.vqa import accuracy, best_constant, clean, credit, normalise
 
 SHARED = Path(os.environ.get("KOSMOS_EVAL_SHARED", Path(__file__).parents[2] / "shared"))
@@ -212,3 +214,46 @@ def test_unanswerable_truth() -> None:
     none_there = Unanswerable().compute([Prediction("1", "dog", target=["dog"] * 10)])
     assert none_there[0].value == 0
     assert none_there[1].value is None
+
+
+def test_a_single_answer_is_refused_by_name_and_never_scored_as_zero(tmp_path: Path) -> None:
+    """Leaving out the only annotator leaves nothing to match: 0 whatever is answered."""
+    (score,) = VqaAccuracy().compute([Prediction("1", text="blue", target=["blue"])])
+    assert score.value is None
+    assert "two annotators" in str(score.reason)
+    for target in (["blue"], "blue"):
+        task = photos(tmp_path, [["red"] * 3, target])
+        with pytest.raises(DataError, match=r"sample '1' of split 'test' of photos has one answer.*ExactMatch\(\)"):
+            task.samples  # noqa: B018
+    assert len(photos(tmp_path, [["red"] * 3, []]).samples) == 2  # no answer: can be asked
+
+
+def photos(folder: Path, targets: list[Any]) -> Task:
+    class Photos(Task):
+        name = "photos"
+        splits: ClassVar[dict[str, str]] = {"eval": "test"}
+        metrics = (VqaAccuracy(),)
+
+        def read(self, data: Path, split: str) -> Iterator[Sample]:
+            for number, target in enumerate(targets):
+                yield Sample(str(number), (), {}, target=target)
+
+    return Photos(folder)
+
+
+@pytest.mark.parametrize(
+    ("answer", "target", "expected"),
+    [
+        ("Blue.", "blue", 1), ("a circle", "circle", 1), ("two", "2", 1), ("it is blue", "blue", 0),
+        ("cat", ["dog", "Cat"], 1), ("cow", ["dog", "cat"], 0), (None, "blue", None), ("blue", None, None),
+    ],
+)  # fmt: skip
+def test_exact_match_is_of_normal_forms(answer: str | None, target: Any, expected: int | None) -> None:
+    prediction = Prediction("1", text=answer, target=target)
+    assert ExactMatch().of(prediction) == expected
+    (score,) = ExactMatch().compute([prediction])
+    assert score.value == (None if expected is None else 100 * expected)
+
+
+def test_exact_match_of_choices_is_that_of_the_best() -> None:
+    assert ExactMatch().of(Prediction("1", scores={" red": -2.0, " Blue": -1.0}, target="blue")) == 1

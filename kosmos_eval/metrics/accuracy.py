@@ -82,7 +82,7 @@ def is_correct(prediction: Prediction) -> bool | None:
     if prediction.target is None:
         return None
     if prediction.scores:
-        return _same(_best(prediction.scores, prediction.target), prediction.target)
+        return _same(best_choice(prediction.scores, prediction.target), prediction.target)
     if prediction.text is not None:
         return _same(prediction.text, prediction.target)
     return None
@@ -100,7 +100,7 @@ def chance_of(prediction: Prediction) -> float | None:
     return 1.0 / count if count > 0 else None
 
 
-def _best(scores: Mapping[str, float], target: object) -> str:
+def best_choice(scores: Mapping[str, float], target: object) -> str:
     """The best-scored choice, the first of equals. For an index target the choice is its index."""
     choices = list(scores)
     # `max` keeps the first of equal items; a NaN compares false with all and must not win by standing first

@@ -73,6 +73,10 @@ class Metric(ABC):
     def compute(self, predictions: Sequence[Prediction]) -> list[Score]:
         """The figures over all predictions; the headline figure of this metric first."""
 
+    def objection(self, target: Any) -> str | None:
+        """Why no answer whatever could be credited against this target; None where one can. Said before a run."""
+        return None
+
     def with_corpus(self, corpus: ReferenceCorpus) -> Self:
         """This metric, told the references of the whole split. Only metrics with corpus statistics care."""
         return self

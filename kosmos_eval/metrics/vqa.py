@@ -18,7 +18,7 @@ from typing import Any
 from kosmos_eval.metrics.base import Metric, Prediction, Score, grouped_mean_scores
 from kosmos_eval.metrics.vqa_tables import ARTICLES, CONTRACTIONS, NUMBER_WORDS, PUNCTUATION
 
-NOTHING_ANSWERED = "no prediction with an answer text and annotators' answers"
+NOTHING_ANSWERED = "no prediction with an answer text and the answers of two annotators or more"
 
 _DIGIT_COMMA_DIGIT = re.compile(r"\d,\d")
 # The script's pattern, (?!<=\d)(\.)(?!\d), has a slip for a look-behind; what is left is this.
@@ -55,10 +55,19 @@ class VqaAccuracy(Metric):
     def compute(self, predictions: Sequence[Prediction]) -> list[Score]:
         return grouped_mean_scores(self.name, predictions, self.of, absent=NOTHING_ANSWERED)
 
+    def objection(self, target: Any) -> str | None:
+        if len(annotator_answers(target)) == 1 or isinstance(target, str):
+            return (
+                f"has one answer; {self.name} leaves one annotator out, which leaves none to compare with: use "
+                "ExactMatch(), or give the answers of several people"
+            )
+        return None
+
     def of(self, prediction: Prediction) -> float | None:
-        """The accuracy of one prediction, in 0..1; `None` without a text or without annotators' answers (test sets)."""
+        """The accuracy of one prediction, in 0..1; `None` without a text or without annotators' answers (test sets),
+        and where there is a single one: with it left out, none is left to match."""
         answers = annotator_answers(prediction.target)
-        if prediction.text is None or not answers:
+        if prediction.text is None or len(answers) < 2:
             return None
         return accuracy(prediction.text, answers, always_normalise=self.always_normalise)
 

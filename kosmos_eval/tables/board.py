@@ -34,7 +34,9 @@ _NUMBERS = ("score", "stderr", "low", "high", "seed_sd", "order_sd", "chance", "
             "vs_standard_p", "samples_per_s")  # fmt: skip
 
 _CHANCE = {"accuracy": ("chance",)}
-_CONSTANT = {"accuracy": ("majority",), "vqa_accuracy": ("vqa_constant", "constant_unanswerable")}
+_CONSTANT = {
+    "accuracy": ("majority",), "exact_match": ("majority",), "vqa_accuracy": ("vqa_constant", "constant_unanswerable")
+}  # fmt: skip
 """Which scores of the same run say what could be had without looking, by metric."""
 _HALF = {"roc_auc": 50.0}
 """The area of any answer that does not look."""
