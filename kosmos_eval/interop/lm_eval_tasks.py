@@ -21,6 +21,7 @@ from kosmos_eval.errors import DataError, PromptError
 from kosmos_eval.interop import PLACEHOLDER
 from kosmos_eval.metrics.accuracy import Accuracy
 from kosmos_eval.metrics.base import PER_CENT, Metric, Prediction, compute_all, per_sample_all
+from kosmos_eval.metrics.exact_match import ExactMatch
 from kosmos_eval.metrics.vqa import VqaAccuracy
 from kosmos_eval.plugins import home_of, prompt_file
 from kosmos_eval.prompt import Image, Segment, Text
@@ -200,7 +201,7 @@ def _contributions(document: Document, text: str | None, scores: Mapping[str, fl
 
 def is_mean(metric: Metric) -> bool:
     """Whether its figure is the mean of the samples' values: lm-eval then also knows its standard error."""
-    return isinstance(metric, Accuracy | VqaAccuracy)
+    return isinstance(metric, Accuracy | ExactMatch | VqaAccuracy)
 
 
 def figures(metric: Metric) -> list[str]:
