@@ -1,6 +1,6 @@
 """Keys and values: one path through the prefix tree, and the own part of every row that writes.
 
-Memory is zeroed when it is taken: positions beyond a row's length get weight 0, but 0 times a stray NaN is NaN.
+Memory is zeroed before it is used: positions beyond a row's length get weight 0, but 0 times a stray NaN is NaN.
 
 `PathCache` is a stack. The walk is depth-first, so one path is all that ever needs to be kept: a node's positions are
 computed once, stay while its subtree is worked on, and are overwritten by the next sibling's.
@@ -16,7 +16,7 @@ from torch import Tensor
 from kosmos_eval.kosmos.config import TextConfig
 
 GROWTH = 64
-"""The path grows by so many positions: it is short, and what it takes beyond need is never shared."""
+"""So many positions more than are needed at once: a path's memory, and what of a slot is cleared."""
 
 
 class _Tensors:
@@ -59,24 +59,39 @@ class SlotCache(_Tensors):
     """The own positions of a batch of rows, behind their shared path: per layer (rows, heads, positions, head_dim).
 
     Rows `0 .. active` are still written; a row that is done changes places with the last active one, so that the active
-    rows are always a view and nothing is copied at a step.
+    rows are always a view and nothing is copied at a step. There is `room` for what rows may come to write, so that
+    nothing is copied when they write on, either; what lies beyond `clean` was never touched, and on a CPU takes no
+    memory.
     """
 
-    def __init__(self, config: TextConfig, rows: int, length: int, device: torch.device, dtype: torch.dtype) -> None:
-        shape = (rows, config.attention_heads, length, config.head_dim)
-        self.k = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.layers)]
-        self.v = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.layers)]
+    def __init__(self, config: TextConfig, rows: int, room: int, device: torch.device, dtype: torch.dtype) -> None:
+        shape = (rows, config.attention_heads, room, config.head_dim)
+        self.k = [torch.empty(shape, device=device, dtype=dtype) for _ in range(config.layers)]
+        self.v = [torch.empty(shape, device=device, dtype=dtype) for _ in range(config.layers)]
+        self.clean = 0
 
     @property
     def room(self) -> int:
         return self.k[0].shape[2]
 
+    @property
+    def nbytes(self) -> int:
+        """What was touched on a CPU, all of it elsewhere."""
+        whole = super().nbytes
+        return whole * self.clean // self.room if self.room and self.k[0].device.type == "cpu" else whole
+
     def reserve(self, length: int) -> None:
-        """Makes room for `length` positions in every row."""
+        """Makes the first `length` positions of every row fit for use; what is there stays."""
         if length > self.room:
             room = max(length, self.room * 3 // 2)
             self.k = [_grown(t, room) for t in self.k]
             self.v = [_grown(t, room) for t in self.v]
+            self.clean = room
+        if length > self.clean:
+            ready = min(self.room, length + GROWTH)
+            for t in (*self.k, *self.v):
+                t[:, :, self.clean : ready] = 0
+            self.clean = ready
 
     def swap(self, a: int, b: int, live: int) -> None:
         """Exchanges the first `live` positions of two rows."""
@@ -96,13 +111,18 @@ class TailCache(_Tensors):
         self.v = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.layers)]
         self.steps = 0
 
+    @property
+    def nbytes(self) -> int:
+        """All that was taken, for rows that are done as well."""
+        return sum(t.untyped_storage().nbytes() for t in (*self.k, *self.v))
+
     def reorder(self, sources: Sequence[int]) -> None:
-        """Row i goes on from row `sources[i]`; rows beyond are given up."""
-        if list(sources) == list(range(self.k[0].shape[0])):
-            return
-        index = torch.tensor(sources, device=self.k[0].device)
+        """Row i goes on from row `sources[i]`; rows beyond are given up. Only rows that change are copied."""
+        changed = [row for row, source in enumerate(sources) if row != source]
+        to = torch.tensor(changed, device=self.k[0].device)
+        index = torch.tensor([sources[row] for row in changed], device=to.device)
         for tensors in (self.k, self.v):
             for i, t in enumerate(tensors):
-                kept = t.new_empty(len(sources), *t.shape[1:])
-                kept[:, :, : self.steps] = t[index, :, : self.steps]
-                tensors[i] = kept
+                if changed:
+                    t[to, :, : self.steps] = t[index, :, : self.steps]
+                tensors[i] = t[: len(sources)]

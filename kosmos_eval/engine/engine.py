@@ -245,8 +245,9 @@ class Engine:
         """Prefills rows into slots, writes, and goes on with the stages that continue there."""
         node = _shared_node(rows)
         longest = max(r.trunk for r in rows) - node.end
-        written = min(self.limits.slack, max(r.most_in_slot for r in rows))
-        batch = Batch(list(rows), self.runner.slots(len(rows), longest + written))
+        room = longest + max(r.most_in_slot for r in rows) + self.limits.slack
+        batch = Batch(list(rows), self.runner.slots(len(rows), room))
+        batch.slots.reserve(longest)
         for place, row in enumerate(rows):
             row.slot, row.shared = place, node.end
         logits = torch.cat([self._prefill(pack, batch.slots) for pack in self._packs(rows)])
@@ -277,7 +278,7 @@ class Engine:
 
     def _continue(self, rows: list[Row], batch: Batch) -> None:
         """One more stage of rows that lie in slots."""
-        batch.slots.reserve(max(r.trunk - r.shared for r in rows) + self.limits.slack)
+        batch.slots.reserve(max(r.trunk - r.shared for r in rows))
         for beams, group in groupby(sorted(rows, key=lambda r: (r.beams, r.index)), key=lambda r: r.beams):
             members = list(group)
             if beams:

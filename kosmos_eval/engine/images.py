@@ -19,8 +19,18 @@ if TYPE_CHECKING:
     from kosmos_eval.engine.image_files import ImageFiles
     from kosmos_eval.kosmos.model import Kosmos
 
-BATCH = 16
-"""Pictures per pass of the vision tower: enough for its matrices, small enough for a laptop."""
+BATCH, BATCH_BYTES = 64, 16 << 20
+"""Pictures per pass of the vision tower, and on a CPU the most that a layer's largest activation may take: beyond that
+its memory is asked of the system at every layer anew, which costs a tenth of the time."""
+
+
+def pictures_per_pass(network: Kosmos) -> int:
+    """How many pictures are encoded at once as long as memory lasts."""
+    vision = network.config.vision
+    if network.device.type != "cpu":
+        return BATCH
+    largest = (vision.num_patches + 1) * vision.intermediate_size * network.dtype.itemsize
+    return max(1, min(BATCH, BATCH_BYTES // largest))
 
 
 Source = tuple[str, str | None, int | str, int, int]
@@ -51,7 +61,7 @@ class ImageStore:
         self._embeds: OrderedDict[bytes, Tensor] = OrderedDict()
         self._content: dict[Source, bytes] = {}
         self._bytes = 0
-        self.batch = BATCH
+        self.batch = pictures_per_pass(network)
         """Pictures per pass now: fewer once memory was short."""
         self.encoded = 0
         """Pictures that went through the vision tower so far."""

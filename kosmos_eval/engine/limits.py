@@ -17,7 +17,7 @@ class Limits:
 
     window, pictures: requests whose common parts are found together, and pictures they may show; pass_tokens: new
     positions per pass of the network; rows: texts written together, as far as their own keys and values fit kv_bytes;
-    slack: positions added when slots grow; image_bytes: image tokens kept for reuse.
+    slack: positions a slot has for the words between two texts; image_bytes: image tokens kept for reuse.
     """
 
     window: int = 256

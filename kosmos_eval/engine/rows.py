@@ -61,9 +61,19 @@ class Row:
 
     @property
     def most_in_slot(self) -> int:
-        """Tokens that may be written into its slot; what beams write is kept elsewhere."""
-        act = self.now.act
-        return act.max_tokens if isinstance(act, Generate) and act.beams == 1 else 0
+        """Tokens that may be written into its slot, by stages that continue the one at hand, too.
+
+        What beams write is kept elsewhere, and comes into the slot only if a stage continues on it.
+        """
+        most = 0
+        following = self.request.stages[self.stage + 1 :]
+        for number, stage in enumerate((self.now, *following)):
+            continued = number < len(following) and resumes(following[number])
+            if isinstance(stage.act, Generate) and (stage.act.beams == 1 or continued):
+                most += stage.act.max_tokens
+            if not continued:
+                break
+        return most
 
     @property
     def done(self) -> bool:

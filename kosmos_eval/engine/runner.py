@@ -47,8 +47,8 @@ class Runner:
         """Gives up the path and its memory: a pass over it was broken off."""
         self.path, self._nodes = PathCache(self.network.config.text, self.network.device, self.network.dtype), []
 
-    def slots(self, rows: int, length: int) -> SlotCache:
-        return SlotCache(self.network.config.text, rows, length, self.network.device, self.network.dtype)
+    def slots(self, rows: int, room: int) -> SlotCache:
+        return SlotCache(self.network.config.text, rows, room, self.network.device, self.network.dtype)
 
     def embed(self, keys: Tensor) -> Tensor:
         """Keys (positions,) to unscaled embeddings (positions, width): words, image tokens where they are negative."""
