@@ -203,6 +203,8 @@ def _check_data(cls: type[Task], prompts: PromptFile, data: Path, report: Report
                 report.error(f"{where}: {split.split}", line)
             if split.error is not None:
                 report.error(f"{where}: {split.split}", split.error)
+        if any(split.error is not None for split in looked.splits):
+            return
         task = cls(data)
         _check_samples(task, prompts, report)
         for prompt in prompts.templates:

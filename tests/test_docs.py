@@ -42,6 +42,7 @@ SLOW = ("kosmos-eval bench", "kosmos-eval doctor", "kosmos-eval report DIR")
 STAND_INS = {
     r"--model (?!fake)\S+": "--model fake",
     r"--data DIR --shots": "--data language --shots",
+    r"--data hub(:\S+)?": "--data hub:hub",  # test_hub goes the whole way, by a cache of the hub
     r"--data (/data/\w+|DIR)(?=.*--predictions)": "--data mini",
     r"(check hateful_memes --data )\S+": r"\1official/hateful_memes",
     r"--data /data/\S+": "--data official",
@@ -96,10 +97,25 @@ def brought(tmp_path_factory: pytest.TempPathFactory) -> Path:
     asked = json.loads((folder / "official/vqav2/v2_OpenEnded_mscoco_val2014_questions.json").read_text())["questions"]
     answers = [{"question_id": row["question_id"], "answer": "no"} for row in asked]
     (folder / "results.json").write_text(json.dumps(answers))
+    hub_copy(folder / "hub", folder / "official/vqav2", asked[:8])
     (folder / "stsa.binary.dev").write_text("1 a fine film\n0 a dull film\n")
     run = ["run", "vqav2", "--model", "fake", "--prompt", "standard,mcot", "--limit", "4", "--out"]
     assert CliRunner().invoke(app, [*run, str(folder / "results" / "demo")]).exit_code == 0
     return folder
+
+
+def hub_copy(folder: Path, official: Path, asked: list[dict[str, Any]]) -> None:
+    """Some questions as a data set of the hub with VQAv2's columns."""
+    pq = pytest.importorskip("pyarrow.parquet", reason="needs the extra `hub`")
+    pa = pytest.importorskip("pyarrow")
+    annotations = json.loads((official / "v2_mscoco_val2014_annotations.json").read_text())["annotations"]
+    known = {row["question_id"]: row for row in annotations}
+    rows = [{**question, **known[question["question_id"]]} for question in asked]
+    for row in rows:
+        picture = official / f"val2014/COCO_val2014_{row['image_id']:012d}.jpg"
+        row["image"] = {"bytes": picture.read_bytes(), "path": None}
+    folder.mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), folder / "validation-00000-of-00001.parquet")
 
 
 @pytest.fixture

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_models
 import yaml
 from typer.testing import CliRunner, Result
 
@@ -141,3 +143,18 @@ def test_the_commands_of_the_docs(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     assert len(lines) == 3
     assert all(0 <= line["vqa_accuracy"] <= 1 for line in lines)
+
+
+@pytest.mark.slow
+def test_a_model_of_lm_evals_own_runs_them(tmp_path: Path) -> None:
+    pytest.importorskip("accelerate", reason="lm-eval's own models need it: pip install 'lm-eval[hf]'")
+    kosmos_eval = [sys.executable, "-m", "kosmos_eval.cli"]
+    folder, llava = str(tmp_path / "tasks"), tmp_path / "llava"
+    tiny_models.llava_chat(llava)
+    subprocess.run([*kosmos_eval, "export", "lm-eval", folder, "--tasks", "vqav2", "--limit", "3"], check=True)
+    command = ["lm-eval", "run", "--include_path", folder, "--tasks", "kosmos_eval_generate"]
+    command += ["--model", "hf-multimodal", "--model_args", f"pretrained={llava},image_string=<image>"]
+    command += ["--apply_chat_template", "--gen_kwargs", "max_gen_toks=4", "--output_path", str(tmp_path / "out")]
+    subprocess.run([*kosmos_eval, *command], check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    (file,) = (tmp_path / "out").rglob("results_*.json")
+    assert "vqa_accuracy,none" in json.loads(file.read_text(encoding="utf-8"))["results"]["kosmos_mini_vqav2"]

@@ -59,7 +59,8 @@ class Record:
         if type(value) is kind:  # the fast path: VQAv2's annotations hold millions of fields
             return value
         if key not in self.values:
-            raise self.error(f"has no field {key!r}")
+            there = ", ".join(repr(name) for name in [*self.values][:8])[:200]
+            raise self.error(f"has no field {key!r} (its fields: {there or 'none'})")
         return expect(self.values[key], kind, f"{self.where}, field {key!r}")
 
     def text(self, key: str, *, blank: bool = False) -> str:
