@@ -1,8 +1,9 @@
 """Where keys and queries meet: two kinds of pass, each reading the cache where it lies.
 
 `PackedAttention` runs new positions of several rows in one pass of the network: the matrix products see them packed,
-and each row attends to its own past. `StepAttention` adds one position to every active row (or beam): all rows' queries
-meet the shared path in one product, and their own part in another; one softmax spans both, so the split is exact.
+and each row attends to its own past (`split.SplitAttention` does the same in two parts). `StepAttention` adds one
+position to every active row (or beam): all rows' queries meet the shared path in one product, and their own part in
+another; one softmax spans both, so the split is exact.
 """
 
 from __future__ import annotations
@@ -33,15 +34,22 @@ class Piece:
     slot: int | None = None
     keep_at: int = 0
 
+    def sees_new(self) -> Tensor:
+        """(new, new): which of the new positions each of them sees."""
+        seen = torch.ones(self.new, self.new, dtype=torch.bool).tril()
+        if self.sees is not None:
+            seen[self.chain :, self.chain :] = self.sees
+        return seen
+
     def mask(self, device: torch.device, dtype: torch.dtype) -> Tensor:
         """(new, path + own + new) to add to the scores: 0 where a position is seen, -inf elsewhere."""
-        past = self.path + self.own
-        allowed = torch.ones(self.new, past + self.new, dtype=torch.bool)
-        allowed[:, past:] = torch.ones(self.new, self.new, dtype=torch.bool).tril()
-        if self.sees is not None:
-            allowed[self.chain :, past + self.chain :] = self.sees
-        blocked = torch.zeros(allowed.shape, dtype=dtype).masked_fill_(~allowed, float("-inf"))
-        return blocked.to(device)
+        past = torch.ones(self.new, self.path + self.own, dtype=torch.bool)
+        return blocking(torch.cat([past, self.sees_new()], dim=1), device, dtype)
+
+
+def blocking(allowed: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """To add to scores: 0 where a position is seen, -inf elsewhere."""
+    return torch.zeros(allowed.shape, dtype=dtype).masked_fill_(~allowed, float("-inf")).to(device)
 
 
 class PackedAttention:
@@ -78,9 +86,7 @@ class PackedAttention:
         past, end = piece.path + piece.own, piece.path + piece.own + piece.new
         path_k, path_v = self.path.k[layer], self.path.v[layer]
         if piece.slot is not None and self.slots is not None:
-            kept = slice(piece.keep_at, piece.keep_at + piece.chain)
-            self.slots.k[layer][piece.slot, :, kept] = k[:, : piece.chain]
-            self.slots.v[layer][piece.slot, :, kept] = v[:, : piece.chain]
+            self.slots.keep(layer, piece.slot, piece.keep_at, k[:, : piece.chain], v[:, : piece.chain])
         if piece.own and self.slots is not None:
             own_k, own_v = (t[layer][piece.slot, :, : piece.own] for t in (self.slots.k, self.slots.v))
             keys = torch.cat([path_k[:, : piece.path], own_k, k], dim=1)

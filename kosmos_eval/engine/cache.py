@@ -93,6 +93,11 @@ class SlotCache(_Tensors):
                 t[:, :, self.clean : ready] = 0
             self.clean = ready
 
+    def keep(self, layer: int, row: int, start: int, k: Tensor, v: Tensor) -> None:
+        """Writes keys and values (heads, positions, head_dim) of a row from `start` on."""
+        kept = slice(start, start + k.shape[1])
+        self.k[layer][row, :, kept], self.v[layer][row, :, kept] = k, v
+
     def swap(self, a: int, b: int, live: int) -> None:
         """Exchanges the first `live` positions of two rows."""
         if a != b:

@@ -9,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kosmos_eval.engine.attention import PackedAttention, Piece
+from kosmos_eval.engine.attention import Piece
 from kosmos_eval.engine.cache import PathCache, SlotCache, TailCache
 from kosmos_eval.engine.images import ImageTable
 from kosmos_eval.engine.memory import Memory
+from kosmos_eval.engine.split import packed_attention
 from kosmos_eval.engine.tree import Node
 from kosmos_eval.kosmos.decoder import Attention
 from kosmos_eval.kosmos.model import Kosmos
@@ -73,7 +74,7 @@ class Runner:
     ) -> Tensor:
         """One pass over new positions of several rows."""
         network = self.network
-        attention = PackedAttention(pieces, self.path, slots, device=network.device, dtype=network.dtype)
+        attention = packed_attention(pieces, self.path, slots, device=network.device, dtype=network.dtype)
         return self.run(keys, places, attention)
 
     def go_to(self, node: Node) -> None:

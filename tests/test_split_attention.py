@@ -1,0 +1,77 @@
+"""Attention in two parts gives what one softmax over both gives, whatever the rows are, by either kernel."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kosmos_eval.engine import split
+from kosmos_eval.engine.attention import PackedAttention, Piece
+from kosmos_eval.engine.cache import PathCache, SlotCache
+from kosmos_eval.engine.split import SplitAttention, pays
+from kosmos_eval.kosmos.config import TextConfig
+
+CONFIG = TextConfig(vocab_size=8, max_position_embeddings=64, embed_dim=16, layers=1, ffn_dim=16, attention_heads=2)
+CPU, ROOM = torch.device("cpu"), 32
+
+
+@st.composite
+def passes(draw: st.DrawFn) -> list[Piece]:
+    """Rows with and without own past, with trees of choices and without, behind one path."""
+    path, pieces = draw(st.integers(1, 20)), []
+    for slot in range(draw(st.integers(1, 5))):
+        own, chain, tree = draw(st.integers(0, 6)), draw(st.integers(1, 7)), draw(st.integers(0, 4))
+        piece = Piece(path, own, chain, chain + tree, slot=slot, keep_at=own)
+        if tree:  # each node below an earlier one, or below the chain
+            piece.sees = torch.eye(tree, dtype=torch.bool)
+            for node in range(1, tree):
+                if (parent := draw(st.integers(-1, node - 1))) >= 0:
+                    piece.sees[node] |= piece.sees[parent]
+        pieces.append(piece)
+    return pieces
+
+
+def _caches(seed: int, path: int, rows: int, own: int) -> tuple[PathCache, SlotCache]:
+    generator = torch.Generator().manual_seed(seed)
+    cache, slots = PathCache(CONFIG, CPU, torch.float32), SlotCache(CONFIG, rows, ROOM, CPU, torch.float32)
+    cache.reserve(path)
+    slots.reserve(own + ROOM // 2)
+    for tensors, length in ((cache.k, path), (cache.v, path), (slots.k, own), (slots.v, own)):
+        shape = tensors[0][..., :length, :].shape
+        tensors[0][..., :length, :] = torch.randn(shape, generator=generator)
+    return cache, slots
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@settings(deadline=None)
+@given(pieces=passes(), seed=st.integers(0, 99))
+def test_two_parts_give_what_one_gives(fused: bool, pieces: list[Piece], seed: int) -> None:
+    tokens = sum(piece.new for piece in pieces)
+    q, k, v = torch.randn(3, tokens, 2, 8, generator=torch.Generator().manual_seed(seed))
+    found, kept = [], []
+    for kind in (PackedAttention, SplitAttention):
+        path, slots = _caches(seed, pieces[0].path, len(pieces), max(piece.own for piece in pieces))
+        with pytest.MonkeyPatch.context() as patch:
+            if not fused:
+                patch.setattr(split, "_FUSED", None)
+            found.append(kind(pieces, path, slots, device=CPU, dtype=torch.float32)(0, q, k, v))
+        kept.append((slots.k[0], slots.v[0]))
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-5)
+    starts = accumulate((piece.new for piece in pieces), initial=0)
+    for row, (piece, start) in enumerate(zip(pieces, starts, strict=False)):
+        chain = slice(start, start + piece.chain)
+        for cached, new in zip(kept[1], (k, v), strict=True):
+            assert torch.equal(cached[row, :, piece.own : piece.own + piece.chain], new[chain].transpose(0, 1))
+
+
+def test_the_path_grows_in_place_and_long_paths_are_read_once() -> None:
+    assert not pays([Piece(path=900, own=0, chain=4, new=4)], CPU)
+    assert not pays([Piece(path=0, own=0, chain=4, new=4)] * 2, CPU)
+    assert pays([Piece(path=900, own=0, chain=4, new=4)] * 2, CPU)
+    assert not pays([Piece(path=30, own=0, chain=4, new=4)] * 2, CPU)
+    assert pays([Piece(path=30, own=0, chain=4, new=4)] * 2, torch.device("cuda"))
+    assert pays([Piece(path=4, own=9, chain=4, new=4)], CPU)
