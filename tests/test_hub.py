@@ -14,6 +14,7 @@ import builders
 import pytest
 
 from kosmos_eval import DataError, ImageError, Task, UsageError, evaluate, load_image, load_task
+from kosmos_eval.data import stream
 from kosmos_eval.data.hub import hub_name
 from kosmos_eval.models.fake import FakeModel
 from kosmos_eval.report.prompts import Prompts, Sources
@@ -181,7 +182,7 @@ def test_rows_with_paths_only_say_so(tmp_path: Path) -> None:
 def test_a_download_that_was_stopped_is_no_smaller_split(tmp_path: Path) -> None:
     folder = parquet(tmp_path / "hub", vizwiz_rows(builders.vizwiz(tmp_path / "official")))
     (folder / "data/val-00001-of-00002.parquet").unlink()
-    with pytest.raises(DataError, match="1 of the 2 files of split 'val'"):
+    with pytest.raises(DataError, match="1 more files of split 'val' should be there"):
         load_task("vizwiz", f"hub:{folder}").samples  # noqa: B018
 
 
@@ -217,16 +218,19 @@ def test_a_cached_copy_is_enough(tmp_path: Path) -> None:
     (repo / "refs").mkdir()
     (repo / "refs/main").write_text(main)
     code = (
-        "import json; from kosmos_eval import load_task; from kosmos_eval.task import data_fingerprint as f\n"
+        "import json; from kosmos_eval import evaluate, load_task; from kosmos_eval.models.fake import FakeModel\n"
+        "from kosmos_eval.task import data_fingerprint as f\n"
         f"for data in ('hub', 'hub:lmms-lab/VQAv2@{other}'):\n"
         "    t = load_task('vqav2', data)\n"
-        "    print(json.dumps([t.data_label, t.samples[1].images[0].name, f(t.samples)]))"
+        f"    kept = evaluate(FakeModel(), t, limit=2, out={str(tmp_path / 'out')!r}).manifest['data_path']\n"
+        "    print(json.dumps([t.data_label, t.samples[1].images[0].name, f(t.samples), kept]))"
     )
     environment = {**os.environ, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     prints = {data_fingerprint(load_task("vqav2", f"hub:{parquet(tmp_path / 'hub', rows)}").samples)}
     for line, commit in zip(done.stdout.splitlines(), (main, other), strict=True):
-        label, image, found = json.loads(line)
+        label, image, found, kept = json.loads(line)
+        assert kept.endswith(f"datasets--lmms-lab--VQAv2/snapshots/{commit}")
         assert (label, image) == ("official-hub", f"lmms-lab/VQAv2@{commit}/validation/1")
         prints.add(found)
     assert len(prints) == 3
@@ -255,6 +259,45 @@ def test_the_report_makes_prompts_of_such_data_again(store: Any, tmp_path: Path)
     made = [prompts.of(record) for record in folder.each_record()]
     assert made
     assert all(rendered is not None and rendered.same for rendered in made)
+
+
+def test_a_large_split_that_is_not_in_the_cache_is_read_where_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub is a folder here: fields are read of its files, and pictures as they are looked at; no file is copied."""
+    from fsspec.implementations.dirfs import DirFileSystem
+
+    opened: list[Any] = []
+
+    class Hub(DirFileSystem):
+        def open(self, path: str, *args: Any, **options: Any) -> Any:
+            opened.append(super().open(path, *args, **options))
+            return opened[-1]
+
+    commit = "c" * 40
+    rows = vqav2_rows(builders.vqav2(tmp_path / "official"))
+    parquet(tmp_path / f"hub/datasets/lmms-lab/VQAv2@{commit}", rows)
+    snapshot = tmp_path / "cache/datasets--lmms-lab--VQAv2/snapshots" / commit
+    snapshot.mkdir(parents=True)
+    monkeypatch.setattr("kosmos_eval.data.stream.filesystem", lambda: Hub(str(tmp_path / "hub")))
+    monkeypatch.setattr("kosmos_eval.data.hub.snapshot", lambda *_: snapshot)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_OFFLINE", False)
+    task = load_task("vqav2", "hub")
+    assert task.data_label == "official-hub"
+    fetched = data_fingerprint(task.samples)
+    assert len(opened) == 2
+    assert plain(task) == plain(load_task("vqav2", tmp_path / "official"))
+    assert not list(snapshot.iterdir())
+    (tmp_path / f"hub/datasets/lmms-lab/VQAv2@{commit}/data/validation-00001-of-00002.parquet").unlink()
+    stream._file.cache_clear()
+    stream._group.cache_clear()
+    done = evaluate(FakeModel(check_images=True), task, out=tmp_path / "out")
+    assert done.failed == builders.EVAL - builders.EVAL // 2
+    assert "give the command again" in next(iter(done.errors.values()))
+    parquet(snapshot, rows)  # downloaded: the same data
+    monkeypatch.setattr("kosmos_eval.data.hub_files.snapshot", lambda *_: snapshot)
+    assert data_fingerprint(load_task("vqav2", "hub").samples) == fetched
+    assert len(opened) == 3
 
 
 def test_a_snapshot_of_the_hub_is_known_by_its_folder(tmp_path: Path) -> None:

@@ -29,7 +29,11 @@ def picture_bytes(path: Path, column: str, row: int) -> bytes:
         raise DataError(f"{path}: has no column {column!r} (columns: {', '.join(table.column_names)})")
     if row >= table.num_rows:
         raise DataError(f"{where}: the file has {table.num_rows} rows")
-    value = table[column][row].as_py()
+    return encoded(table[column][row].as_py(), where)
+
+
+def encoded(value: Any, where: str) -> bytes:
+    """The encoded picture in a value as `datasets` keeps them; `where` opens the error messages."""
     raw = value.get("bytes") if isinstance(value, dict) else value
     if not isinstance(raw, bytes):
         raise DataError(f"{where}: holds no picture, only {'a path' if isinstance(value, (dict, str)) else 'a value'}")

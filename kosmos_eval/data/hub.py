@@ -15,24 +15,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
-from kosmos_eval.data.arrow import row_count
 from kosmos_eval.data.files import Record, checked_text, expect
+from kosmos_eval.data.hub_files import IMAGE, Rows, rows_of, snapshot
 from kosmos_eval.data.readers.captions import Captioned
 from kosmos_eval.errors import DataError, UsageError
 from kosmos_eval.prompt import Image
 from kosmos_eval.task import Sample, Task
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
 OFFICIAL_HUB, HUB, LOCAL = "official-hub", "hub", "local"
 """Labels of results: from a data set named here, from another one of the hub, from a folder."""
 
-IMAGE = "image"
 SENTIMENTS = ("negative", "positive")
-_PART = re.compile(r"-(?P<number>\d{5})-of-(?P<all>\d{5})\.parquet$")
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 ToSample = Callable[[Any, str, Record, Image], Sample]
@@ -93,6 +88,8 @@ class Source:
     to_sample: ToSample
     repo: str | None = None
     revision: str | None = None
+    streams: bool = False
+    """Large: what is not in the hub's cache is not downloaded, but read as it is needed."""
     why_not: str = ""
     """Where there is no data set that could be used: why, and what to do."""
 
@@ -101,7 +98,9 @@ _SCRIPT_FREE = "refs/convert/parquet"
 """Where the hub keeps its own conversion of a data set, here of one that is published as a script."""
 
 SOURCES: Mapping[str, Source] = {
-    "vqav2": Source({"val2014": "validation", "test-dev2015": "testdev", "test2015": "test"}, _vqav2, "lmms-lab/VQAv2"),
+    "vqav2": Source(
+        {"val2014": "validation", "test-dev2015": "testdev", "test2015": "test"}, _vqav2, "lmms-lab/VQAv2", streams=True
+    ),
     "vizwiz": Source({"val": "val", "test": "test"}, _vizwiz, "lmms-lab/VizWiz-VQA"),
     "rendered_sst2": Source(
         {"train": "train", "valid": "validation", "test": "test"}, _rendered_sst2, "nateraw/rendered-sst2"
@@ -153,8 +152,8 @@ class HubTask(Task):
         found = self._rows(split)
         if found is None:
             raise DataError(f"{data}: no rows of split {split!r} of {self.name}")
-        name, rows = found
-        pictures = _Pictures(rows, f"{self.origin}{name}", data)
+        name, (rows, _) = found
+        pictures = _Pictures(found[1], f"{self.origin}{name}", data)
         chosen = "split" in rows.column_names
         official = self.official_counts.get(split)
         if not chosen and official is not None and len(rows) > official:
@@ -169,30 +168,31 @@ class HubTask(Task):
                 row = Record(data, f"{name}-{number:06d}", values)
                 yield self.source.to_sample(self, split, row, pictures[number])
 
-    def _rows(self, split: str) -> tuple[str, Dataset] | None:
+    def _rows(self, split: str) -> tuple[str, Rows] | None:
         """The hub's name of a split and its rows; None where there are none.
 
         Without a column that says which split a row is of, a split is the one of its own name.
         """
         names = dict.fromkeys((self.source.splits[split], split))
         for name in names:
-            rows = _open(self.data, self.repo, name)
+            rows = rows_of(self.data, self.repo, name, streams=self.source.streams)
             shared = list(self.source.splits.values()).count(name) > 1
-            if rows is not None and (name == split or not shared or "split" in rows.column_names):
+            if rows is not None and (name == split or not shared or "split" in rows.table.column_names):
                 return name, rows
         return None
 
 
 class _Pictures:
-    """References to the pictures of rows: the Arrow file and the row in it."""
+    """References to the pictures of rows: the Arrow or parquet file and the row in it."""
 
-    def __init__(self, rows: Dataset, name: str, data: Path) -> None:
-        if IMAGE not in rows.column_names:
-            raise DataError(f"{data}: {name} has no column {IMAGE!r} (columns: {', '.join(rows.column_names)})")
+    def __init__(self, rows: Rows, name: str, data: Path) -> None:
+        there = rows.table.column_names
+        if IMAGE not in there:
+            raise DataError(f"{data}: {name} has no column {IMAGE!r} (columns: {', '.join(there)})")
         self._name = name
-        self._files = [Path(file["filename"]) for file in rows.cache_files]
-        self._ends = list(accumulate(row_count(file) for file in self._files))
-        if not self._ends or self._ends[-1] != len(rows):
+        self._files = [file for file, _ in rows.parts]
+        self._ends = list(accumulate(count for _, count in rows.parts))
+        if not self._ends or self._ends[-1] != len(rows.table):
             raise DataError(f"{data}: the rows of {name} are not those of its files; save it again with save_to_disk")
 
     def __getitem__(self, row: int) -> Image:
@@ -223,7 +223,7 @@ def hub_task(task: type[Task], data: str) -> tuple[type[Task], Path]:
         match = _HUB_ID.fullmatch(given or f"{source.repo}@{source.revision or 'main'}")
         if match is None:
             raise UsageError(f"--data {data}: no such folder, and no ORG/NAME or ORG/NAME@REVISION of the hub")
-        repo, folder = match["repo"], _snapshot(match["repo"], match["revision"], ["README.md"])
+        repo, folder = match["repo"], snapshot(match["repo"], match["revision"], ["README.md"])
     made = type(task.__name__, (HubTask, task), {"source": source, "repo": repo, "__module__": task.__module__})
     return cast(type[Task], made), folder
 
@@ -234,67 +234,3 @@ def hub_name(folder: Path) -> str | None:
         return f"hub:{repo.removeprefix('datasets--').replace('--', '/', 1)}@{folder.name}"
     rows = (folder / "dataset_dict.json").is_file() or any(any(folder.glob(p)) for p in ("*.parquet", "*/*.parquet"))
     return f"hub:{folder}" if rows else None
-
-
-# --- rows, through `datasets` -----------------------------------------------------------------------------------------
-
-
-def _open(data: Path, repo: str | None, split: str) -> Dataset | None:
-    """The rows of a split; None where there is none."""
-    import datasets
-
-    if repo is not None:
-        _snapshot(repo, data.name, _patterns(split))
-    try:
-        if (data / "dataset_dict.json").is_file():
-            saved = data / split
-            return datasets.Dataset.load_from_disk(str(saved)) if saved.is_dir() else None
-        files = sorted({str(file) for pattern in _patterns(split) for file in data.glob(pattern)})
-        if not files:
-            return None
-        _check_whole(data, split, files)
-        rows = datasets.load_dataset("parquet", data_files={"rows": files}, split="rows")
-    except DataError:
-        raise
-    except Exception as error:  # pyarrow's and datasets' errors have no common base
-        reason = " ".join(str(error).split())[:160]
-        raise DataError(f"{data}: split {split!r} cannot be read ({type(error).__name__}: {reason})") from None
-    return cast("Dataset", rows)
-
-
-def _check_whole(data: Path, split: str, files: list[str]) -> None:
-    """Raises DataError where some of `NAME-00000-of-00002.parquet` are missing: a download was stopped."""
-    numbered = [match for file in files if (match := _PART.search(file))]
-    expected = max((int(match["all"]) for match in numbered), default=0)
-    if len({int(match["number"]) for match in numbered}) < expected:
-        raise DataError(
-            f"{data}: {len(numbered)} of the {expected} files of split {split!r} are there; download it again, or what "
-            "is missing of it"
-        )
-
-
-def _patterns(split: str) -> list[str]:
-    """How the parquet files of a split are named: by `push_to_hub`, by the hub's conversion, or by hand."""
-    return [p for s in (f"{split}-*.parquet", f"{split}/*.parquet", f"{split}.parquet") for p in (s, f"*/{s}")]
-
-
-def _snapshot(repo: str, revision: str | None, patterns: list[str]) -> Path:
-    """The folder of a data set's files in the hub's cache, named by the commit.
-
-    Downloads unless HF_HUB_OFFLINE or HF_DATASETS_OFFLINE says not to.
-    """
-    from datasets.config import HF_DATASETS_OFFLINE
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = snapshot_download(
-            repo, repo_type="dataset", revision=revision, allow_patterns=patterns, local_files_only=HF_DATASETS_OFFLINE
-        )
-        return Path(folder)
-    except Exception as error:  # the hub client's errors have no common base
-        reason = " ".join(str(error).split())[:100]
-        at = f" --revision {revision}" if revision else ""
-        raise DataError(
-            f"{repo}: not to be had from the hub ({type(error).__name__}: {reason}); where there is a network, run "
-            f"`hf download {repo} --repo-type dataset{at}` first, or give --data hub:FOLDER or the official files"
-        ) from None

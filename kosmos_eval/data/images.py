@@ -84,13 +84,16 @@ def _decoded(source: Path | BytesIO, where: str) -> PILImage:
 
 
 def _load_record(path: Path, record: str) -> PILImage:
-    """`image/3`: row 3 of an array of pictures in an .npz, or of a column of encoded pictures in an Arrow file."""
+    """`image/3`: row 3 of an array of pictures in an .npz, or of a column of encoded pictures in an Arrow or
+    a parquet file."""
     match = _RECORD.fullmatch(record)
     if match is None:
         raise ImageError(f"{path}: no record {record!r}; records are written like 'image/3'")
-    _check_regular(path)
     name, row = match["array"], int(match["row"])
     try:
+        if path.suffix == ".parquet":  # need not be on this machine
+            return _load_cell(path, name, row)
+        _check_regular(path)
         return _load_cell(path, name, row) if path.suffix == ".arrow" else _load_panel(path, name, row)
     except ImageError:
         raise
@@ -99,9 +102,10 @@ def _load_record(path: Path, record: str) -> PILImage:
 
 
 def _load_cell(path: Path, column: str, row: int) -> PILImage:
-    from kosmos_eval.data.arrow import picture_bytes
+    from kosmos_eval.data import arrow, stream
 
-    return _decoded(BytesIO(picture_bytes(path, column, row)), f"{path}: column {column!r}, row {row}")
+    read = stream.picture_bytes if path.suffix == ".parquet" else arrow.picture_bytes
+    return _decoded(BytesIO(read(path, column, row)), f"{path}: column {column!r}, row {row}")
 
 
 def _load_panel(path: Path, name: str, row: int) -> PILImage:
