@@ -18,7 +18,7 @@ from kosmos_eval.data.arrow import encoded
 from kosmos_eval.errors import DataError
 
 _CACHED = re.compile(r"/datasets--(?P<repo>[^/]+)/snapshots/(?P<commit>[^/]+)(/(?P<file>.+))?$")
-_GROUPS = 4
+_GROUPS = 2
 """Row groups whose pictures are kept: neighbours are asked for together. One has some 100 pictures."""
 
 
