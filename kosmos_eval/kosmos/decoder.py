@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kosmos_eval.kosmos.config import TextConfig
-from kosmos_eval.kosmos.layers import FusedQKV, activation
+from kosmos_eval.kosmos.layers import FusedQKV, activation, embedding
 
 POSITION_OFFSET = 2
 """Position of the first token: fairseq counts from `padding_idx + 1`, and the padding id is 1."""
@@ -77,11 +77,14 @@ class Decoder(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.embed_dim, padding_idx=config.pad_token_id)
+        self.embed_tokens = embedding(config.vocab_size, config.embed_dim, config.pad_token_id)
         self.embed_scale = math.sqrt(config.embed_dim) if config.scale_embedding else 1.0
         self.blocks = nn.ModuleList(DecoderBlock(config, layer) for layer in range(config.layers))
         self.norm = nn.LayerNorm(config.embed_dim, eps=config.layer_norm_eps)
-        table = sinusoids(config.max_position_embeddings + POSITION_OFFSET, config.embed_dim, config.pad_token_id)
+        rows = config.max_position_embeddings + POSITION_OFFSET
+        table = torch.empty(rows, config.embed_dim)
+        if not table.is_meta:
+            table = sinusoids(rows, config.embed_dim, config.pad_token_id)
         self.register_buffer("positions", table, persistent=False)
         self.positions: Tensor
 

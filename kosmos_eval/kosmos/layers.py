@@ -27,6 +27,15 @@ def split_heads(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(-1, (heads, -1))
 
 
+def embedding(rows: int, width: int, padding_idx: int | None = None) -> nn.Embedding:
+    """`nn.Embedding`, filled as it fills itself, but without `normal_`: on the meta device, where networks are built
+    before they are read from a file, that imports torch's compiler, which takes a second."""
+    weight = torch.randn(rows, width)
+    if padding_idx is not None:
+        weight[padding_idx] = 0
+    return nn.Embedding.from_pretrained(weight, freeze=False, padding_idx=padding_idx)
+
+
 class FusedQKV(nn.Module):
     """Query, key and value projections in one matrix product; a checkpoint stores them apart (see `weights`)."""
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kosmos_eval.kosmos.config import VisionConfig
-from kosmos_eval.kosmos.layers import FusedQKV, activation
+from kosmos_eval.kosmos.layers import FusedQKV, activation, embedding
 
 
 class VisionEmbedding(nn.Module):
@@ -19,7 +19,7 @@ class VisionEmbedding(nn.Module):
         self.patch = nn.Conv2d(
             config.num_channels, config.hidden_size, kernel_size=config.patch_size, stride=config.patch_size, bias=False
         )
-        self.position = nn.Embedding(config.num_patches + 1, config.hidden_size)
+        self.position = embedding(config.num_patches + 1, config.hidden_size)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(images, channels, height, width) -> (images, 1 + patches, hidden)."""
