@@ -14,6 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
+from threading import Thread
 
 from kosmos_eval.errors import ModelError, UsageError
 from kosmos_eval.executor import Answer, Engine, Executor, ask
@@ -35,8 +36,17 @@ def _begin(load: Load, threads: int) -> None:
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is the driver's to answer
+    Thread(target=_end_with_the_driver, daemon=True).start()
     torch.set_num_threads(threads)
     _replica.append(load())
+
+
+def _end_with_the_driver() -> None:
+    """A driver that was killed cannot end its workers, and the pool's own would wait for it for ever."""
+    driver = multiprocessing.parent_process()
+    assert driver is not None
+    driver.join()
+    os._exit(1)
 
 
 def _ask(requests: tuple[Request, ...]) -> list[Reply]:
