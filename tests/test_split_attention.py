@@ -75,3 +75,15 @@ def test_the_path_grows_in_place_and_long_paths_are_read_once() -> None:
     assert not pays([Piece(path=30, own=0, chain=4, new=4)] * 2, CPU)
     assert pays([Piece(path=30, own=0, chain=4, new=4)] * 2, torch.device("cuda"))
     assert pays([Piece(path=4, own=9, chain=4, new=4)], CPU)
+
+
+def test_slots_never_show_memory_that_was_not_cleared() -> None:
+    slots = SlotCache(CONFIG, 2, 300, CPU, torch.float32)
+    for tensor in (*slots.k, *slots.v):
+        tensor.fill_(float("nan"))  # what fresh memory may hold
+    slots.reserve(3)
+    slots.k[0][:, :, :3] = 1.0
+    slots.reserve(400)
+    assert slots.room >= 400
+    assert bool((slots.k[0][:, :, :3] == 1.0).all())
+    assert not any(bool(tensor.isnan().any()) for tensor in (*slots.k, *slots.v))

@@ -84,8 +84,9 @@ class SlotCache(_Tensors):
         """Makes the first `length` positions of every row fit for use; what is there stays."""
         if length > self.room:
             room = max(length, self.room * 3 // 2)
-            self.k = [_grown(t, room) for t in self.k]
-            self.v = [_grown(t, room) for t in self.v]
+            # What lies beyond `clean` may hold anything, and is not taken along.
+            self.k = [_grown(t[:, :, : self.clean], room) for t in self.k]
+            self.v = [_grown(t[:, :, : self.clean], room) for t in self.v]
             self.clean = room
         if length > self.clean:
             ready = min(self.room, length + GROWTH)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from kosmos_eval.mini.tokenizer import IMAGE_TOKENS, PAD
 
 _SHIFTED, _FARTHEST = 0.2, 900
 _DRAWN = 24
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +80,20 @@ def embed(table: Tensor, batch: Batch) -> Tensor:
 
 
 def draw_rows(rng: random.Random, stock: Stock, skill: str, longest: int, budget: int) -> list[TrainingRow]:
-    """Rows of one skill and of about one length, as many as fit the budget.
+    """Rows of one skill and of about one length, as many as fit the budget."""
+    drawn = [build_row(SKILLS[skill](Draw(rng, stock, longest))) for _ in range(_DRAWN)]
+    return of_one_length(rng, drawn, _length, budget)
 
-    More are drawn than are used, and neighbours in length are taken: rows of random lengths are a third padding.
-    """
-    drawn = sorted((build_row(SKILLS[skill](Draw(rng, stock, longest))) for _ in range(_DRAWN)), key=_length)
-    first = last = rng.randrange(_DRAWN)
-    while first > 0 and _length(drawn[last]) * (last - first + 2) <= budget:
+
+def of_one_length(rng: random.Random, drawn: Sequence[T], length: Callable[[T], int], budget: int) -> list[T]:
+    """Neighbours in length among what was drawn, as many as fit the budget: of random lengths a third is padding."""
+    ordered = sorted(drawn, key=length)
+    first = last = rng.randrange(len(ordered))
+    while first > 0 and length(ordered[last]) * (last - first + 2) <= budget:
         first -= 1
-    while last + 1 < _DRAWN and _length(drawn[last + 1]) * (last - first + 2) <= budget:
+    while last + 1 < len(ordered) and length(ordered[last + 1]) * (last - first + 2) <= budget:
         last += 1
-    return drawn[first : last + 1]
+    return ordered[first : last + 1]
 
 
 def _length(row: TrainingRow) -> int:

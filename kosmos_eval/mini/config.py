@@ -75,8 +75,8 @@ class DenseStage(_Strict):
 class DecodeStage(_Strict):
     """The decoder's stage: how many tokens a batch holds, pool sizes, and how often each skill is drawn, over time.
 
-    With a `vision_lr` above 0 vision learns on: its rate as a share of the decoder's. Pages are then read live, two
-    other pictures (drawn by `beside`) beside each batch of them, and for `heads_first` steps the readers of labels
+    With a `vision_lr` above 0 vision learns on: its rate as a share of the decoder's. Pages are then read live, one
+    or two other pictures (drawn by `beside`) with each batch of them, and for `heads_first` steps the readers of labels
     learn alone. Panels of matrices are encoded once, so that `judge_matrix` wants frozen vision.
     """
 

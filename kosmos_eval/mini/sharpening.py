@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kosmos_eval.mini.batches import Batch, collate, draw_shifts
+from kosmos_eval.mini.batches import Batch, collate, draw_shifts, of_one_length
 from kosmos_eval.mini.config import DecodeStage
 from kosmos_eval.mini.dense_heads import DenseHeads
 from kosmos_eval.mini.dense_labels import BINS, SLOTS, STRIP
@@ -27,13 +27,12 @@ from kosmos_eval.mini.skills import read_page
 from kosmos_eval.mini.stage_dense import read_labels, unit_tokens
 from kosmos_eval.mini.workbench import Workbench
 
-CLIP_NORM = 1.0
-_DRAWN = 12
+_DRAWN, _PAGES, _BESIDE_TEXT = 12, 6, 80
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A batch of pages to transcribe, and the loss of the labels of what is in them."""
+    """A batch of pages to transcribe; the readers' loss, and the share of characters they read."""
 
     batch: Batch
     labels: Tensor
@@ -43,10 +42,11 @@ class Reading:
 class Sharpening(nn.Module):
     """The readers of the dense stage, and the pages they and the decoder read together."""
 
-    def __init__(self, bench: Workbench, stage: DecodeStage, corpus: Corpus, scores: dict[str, float]) -> None:
+    def __init__(self, bench: Workbench, stage: DecodeStage, corpus: Corpus) -> None:
         super().__init__()
         self.heads = DenseHeads(bench.network.config.text.embed_dim, [STRIP * BINS, SLOTS]).to(bench.device)
-        self.bench, self.stage, self.corpus, self.scores = bench, stage, corpus, scores
+        self.bench, self.stage, self.corpus = bench, stage, corpus
+        self.texts = [sentence.text for sentence in corpus.sentences]
 
     def vision(self) -> list[nn.Parameter]:
         """What learns besides the readers."""
@@ -58,7 +58,7 @@ class Sharpening(nn.Module):
         optimiser = torch.optim.AdamW(self.heads.parameters(), lr=2e-3, weight_decay=0.02)
         right = 0.0
         for step in range(self.stage.heads_first):
-            examples = self._others(make_rng(step), pages=6)
+            examples = self._pictures(make_rng(step), {**self.stage.beside, "page": _PAGES})
             with torch.no_grad():
                 tokens = self._encode(examples)
             loss, right = self._read(tokens, examples)
@@ -67,32 +67,24 @@ class Sharpening(nn.Module):
             optimiser.step()
         return right
 
-    def draw(self, rng: random.Random, longest: int, budget: int) -> Reading:
-        """Pages of about one length, as many as fit the budget, and other pictures beside them."""
+    def draw(self, rng: random.Random, scores: dict[str, float], longest: int, budget: int) -> Reading:
+        """Pages of about one length, as many as fit the budget, and one or two other pictures beside them."""
         official = self.bench.recipe.official_look
-        drawn = sorted((labelled_page(rng, self.corpus, official) for _ in range(_DRAWN)), key=_length)
-        first = last = rng.randrange(_DRAWN)
-        while first > 0 and _cost(drawn[last][0]) * (last - first + 2) <= budget:
-            first -= 1
-        while last + 1 < _DRAWN and _cost(drawn[last + 1][0]) * (last - first + 2) <= budget:
-            last += 1
-        chosen = drawn[first : last + 1]
-        examples = [example for _, example in chosen] + self._others(rng, pages=0)
+        drawn = [labelled_page(rng, self.corpus, official) for _ in range(_DRAWN)]
+        chosen = of_one_length(rng, drawn, _length, budget)
+        kinds = rng.choices(list(self.stage.beside), list(self.stage.beside.values()), k=2)
+        examples = [example for _, example in chosen] + self._pictures(rng, dict.fromkeys(kinds, 1))
         tokens = self._encode(examples)
         labels, right = self._read(tokens, examples)
         rows = [
-            build_row(read_page(rng, page, embeds, self.scores, longest))
+            build_row(read_page(rng, page, embeds, scores, longest))
             for (page, _), embeds in zip(chosen, tokens, strict=False)
         ]
         width = self.bench.network.config.text.embed_dim
         return Reading(collate(rows, width, self.bench.device, draw_shifts(rng, rows)), labels, right)
 
-    def _others(self, rng: random.Random, pages: int) -> list[DenseExample]:
-        mix = {name: count for name, count in self.stage.beside.items() if name != "page"}
-        if not pages and mix:
-            mix = dict.fromkeys(rng.choices(list(mix), list(mix.values()), k=2), 1)
-        texts = [sentence.text for sentence in self.corpus.sentences]
-        return dense_batch(rng, texts, mix | {"page": pages}, self.bench.recipe.official_look)
+    def _pictures(self, rng: random.Random, mix: dict[str, int]) -> list[DenseExample]:
+        return dense_batch(rng, self.texts, mix, self.bench.recipe.official_look)
 
     def _encode(self, examples: Sequence[DenseExample]) -> Tensor:
         pixels = normalise([example.pixels for example in examples]).to(self.bench.device)
@@ -107,8 +99,5 @@ class Sharpening(nn.Module):
 
 
 def _length(drawn: tuple[Page, DenseExample]) -> int:
-    return len(drawn[0].text)
-
-
-def _cost(page: Page) -> int:
-    return len(page.text) + 80
+    """About how many tokens a page takes, its picture and its question included."""
+    return len(drawn[0].text) + _BESIDE_TEXT

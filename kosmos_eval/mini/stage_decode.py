@@ -127,8 +127,7 @@ class Pupils:
         self.sharpening: Sharpening | None = None
         self.groups: list[dict[str, Any]] = [{"params": self.decoder}]
         if stage.vision_lr > 0:
-            scores = word_scores(corpus.phrases or corpus.sentences)
-            self.sharpening = Sharpening(bench, stage, corpus, scores)
+            self.sharpening = Sharpening(bench, stage, corpus)
             self.heads = nn.ModuleList([self.helpers, self.sharpening.heads])
             self.groups.append({"params": self.sharpening.vision(), "scale": stage.vision_lr})
             self.groups.append({"params": list(self.sharpening.heads.parameters())})
@@ -152,7 +151,7 @@ def _step(
     weights = skill_weights(stage, step)
     for skill in rng.choices(list(weights), list(weights.values()), k=_SKILLS_A_STEP):
         if skill == "transcribe" and pupils.sharpening is not None:
-            reading = pupils.sharpening.draw(rng, longest, budget)
+            reading = pupils.sharpening.draw(rng, stock.scores, longest, budget)
             with bench.mixed_precision():
                 loss, figures = decoder_loss(bench.network, pupils.helpers, reading.batch, stage.pointer_weight)
             loss = loss + reading.labels
