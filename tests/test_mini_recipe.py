@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
 from PIL import Image
 
+from kosmos_eval.data.mini import vqav2
+from kosmos_eval.data.mini.icons import NICE
+from kosmos_eval.data.mini.questions import random_questions
+from kosmos_eval.data.mini.seeding import belongs_to_eval
 from kosmos_eval.data.render_text import render_text
 from kosmos_eval.kosmos.decoder import CausalAttention
 from kosmos_eval.kosmos.weights import load_network
 from kosmos_eval.mini import stage_decode, stage_dense
 from kosmos_eval.mini.batches import collate, embed
 from kosmos_eval.mini.config import Recipe
-from kosmos_eval.mini.dense_labels import CONTEXT, Labels, label_text
+from kosmos_eval.mini.dense_labels import CONTEXT, Labels, label_text, place_of
 from kosmos_eval.mini.export import CHECKPOINT, write_checkpoint
 from kosmos_eval.mini.fast import decode, encode_patches, resample
 from kosmos_eval.mini.pictures import normalise, shrink
 from kosmos_eval.mini.scripts import End, Picture, Words, build_row
 from kosmos_eval.mini.sentences import Corpus, Labelled
+from kosmos_eval.mini.skills import Draw, Stock, judge_account
 from kosmos_eval.mini.tokenizer import ALPHABET, EOS, build_tokenizer
 from kosmos_eval.mini.train import STAGES, new_bench, run_stage
+from kosmos_eval.mini.word_scores import meme_scores
 
 TINY = {
     "seed": 3,
@@ -85,6 +94,39 @@ def test_a_row_points_at_the_image_token_of_each_character() -> None:
     assert row.ids[-1] == EOS
     assert [target - start for _, target in row.ahead] == [labels.places[0].token, *(p.token for p in labels.places)]
     assert [target - start for _, target in row.here] == [p.token for p in labels.places]
+
+
+def test_an_answer_points_at_the_object_that_was_asked_about() -> None:
+    asked = 0
+    for index in range(40):
+        scene = vqav2.scene_of("train", 10_000 + index)
+        for question in random_questions(random.Random(index), scene, 3):
+            if question.about is None:
+                continue
+            asked += 1
+            place = place_of(question.about)
+            told = {question.about.colour, question.about.shape, question.about.position, "yes", "no"}
+            assert question.answer in told or question.about.shape in question.answer
+            answer = Words(f" {question.answer}", 4.0, [place] * len(question.answer))
+            row = build_row([Picture(torch.zeros(64, 8)), Words(f" {question.text} Answer:"), answer, End()])
+            prompt = build_row([Picture(torch.zeros(64, 8)), Words(f" {question.text} Answer:")])
+            assert row.ahead[0] == (len(prompt.ids) - 1, row.pictures[0][0] + place.token)
+    assert asked > 40
+
+
+def test_words_of_a_meme_tell_its_stance_and_accounts_keep_off_the_eval_texts() -> None:
+    scores = meme_scores()
+    stock = cast(Stock, SimpleNamespace(meme_scores=scores))
+    draws = [judge_account(Draw(random.Random(seed), stock, 330)) for seed in range(300)]
+    right = 0
+    for parts in draws:
+        account, answer = (part.text for part in parts if isinstance(part, Words) and part.weight)
+        kind, _, text = account.strip(" .").partition(". the text says: ")
+        assert not belongs_to_eval(text)
+        nice = kind.split(" ", 4)[-1] in NICE
+        like = sum(scores.get(word, 0.0) for word in f"{text}.".split()) > 0
+        right += (answer == " yes") == (nice != like)
+    assert right > 290
 
 
 def test_training_computes_what_the_network_computes(recipe: Recipe, tmp_path: Path) -> None:

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from kosmos_eval.data.mini.captions import random_caption
+from kosmos_eval.data.mini.hateful_memes import is_mean, tell_meme
+from kosmos_eval.data.mini.icons import NASTY, NICE
 from kosmos_eval.data.mini.matrices import random_matrix
-from kosmos_eval.data.mini.questions import random_questions
+from kosmos_eval.data.mini.meme_texts import LIKE, UNLIKE, random_meme_text
+from kosmos_eval.data.mini.questions import Question, random_questions
 from kosmos_eval.data.mini.raven_iq import explain
 from kosmos_eval.data.mini.scenes import Scene, article, describe, place_phrase
 from kosmos_eval.data.mini.seeding import belongs_to_eval
@@ -29,10 +32,11 @@ ANSWER, LANGUAGE = 4.0, 0.03
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """What skills draw from."""
+    """What skills draw from; `scores` and `meme_scores` say what single words of opinions and of memes tell."""
 
     corpus: Corpus
     scores: dict[str, float]
+    meme_scores: dict[str, float]
     pages: Pool[Page]
     scenes: Pool[Scene]
     photos: Pool[Photo]
@@ -87,10 +91,10 @@ def judge_text(draw: Draw) -> list[Part]:
     """An opinion as text, and its verdict."""
     rng = draw.rng
     kind = rng.random()
-    if kind < 0.6 and draw.stock.corpus.phrases:
+    if kind < 0.5 and draw.stock.corpus.phrases:
         found = rng.choice(draw.stock.corpus.phrases)
         text, label = found.text, found.label
-    elif kind < 0.8:
+    elif kind < 0.7:
         found = rng.choice(draw.stock.corpus.sentences)
         text, label = found.text, found.label
     else:
@@ -114,8 +118,14 @@ def _told(scene: Scene) -> Words:
 def _asked(rng: random.Random, scene: Scene, count: int) -> list[Part]:
     parts: list[Part] = []
     for question in random_questions(rng, scene, count):
-        parts += [Words(f" Question: {question.text} Answer:"), _answer(question.answer)]
+        parts += [Words(f" Question: {question.text} Answer:"), _found(question)]
     return parts
+
+
+def _found(question: Question) -> Words:
+    """The answer, read where the object stands that the question is about."""
+    places = [place_of(question.about)] * len(question.answer) if question.about else None
+    return Words(f" {question.answer}", ANSWER, places)
 
 
 def ask_scene(draw: Draw) -> list[Part]:
@@ -150,24 +160,40 @@ def ask_photo(draw: Draw) -> list[Part]:
     return [Picture(embeds), *told, Words(f" Question: {photo.question} Answer:"), _answer(photo.answer), End()]
 
 
-def _account(meme: Meme) -> list[Part]:
+def _account(meme: Meme, scores: dict[str, float]) -> list[Part]:
     """What is pictured, then the text, letter by letter."""
     before, _, after = meme.rationale.partition(meme.text)
-    return [Words(f" {before.rstrip()}", 1.0), Words(f" {meme.text}", 1.0, meme.places), Words(after, 1.0)]
+    pictured = Words(f" {before.rstrip()}", 1.0, None, scores)
+    return [pictured, Words(f" {meme.text}", 1.0, meme.places, scores), Words(after, 1.0)]
 
 
 def judge_meme(draw: Draw) -> list[Part]:
     """A meme: straight to the verdict, by way of an account, the account alone, or from the account as text."""
     meme, embeds = draw.stock.memes.draw(draw.rng)
-    verdict: list[Part] = [HATE, _answer("yes" if meme.mean else "no"), End()]
+    scores, verdict = draw.stock.meme_scores, _verdict(meme.mean)
     kind = draw.rng.random()
     if kind < 0.15:
         return [Picture(embeds), *verdict]
     if kind < 0.4:
-        return [Picture(embeds), DETAIL, *_account(meme), *verdict]
+        return [Picture(embeds), DETAIL, *_account(meme, scores), *verdict]
     if kind < 0.6:
-        return [Picture(embeds), DETAIL, *_account(meme), End(2.0)]
-    return [DETAIL, Words(f" {meme.rationale}", LANGUAGE), *verdict]
+        return [Picture(embeds), DETAIL, *_account(meme, scores), End(2.0)]
+    return [DETAIL, Words(f" {meme.rationale}", LANGUAGE, None, scores), *verdict]
+
+
+def _verdict(mean: bool) -> list[Part]:
+    return [HATE, _answer("yes" if mean else "no"), End()]
+
+
+def judge_account(draw: Draw) -> list[Part]:
+    """An account of a meme that nobody drew, and its verdict: this is taught from text alone."""
+    rng = draw.rng
+    nice, stance = rng.random() < 0.5, rng.choice((LIKE, UNLIKE))
+    text = random_meme_text(rng, stance)
+    while belongs_to_eval(text):
+        text = random_meme_text(rng, stance)
+    told = tell_meme(rng.choice(list(NICE if nice else NASTY)), text)
+    return [DETAIL, Words(f" {told}", LANGUAGE, None, draw.stock.meme_scores), *_verdict(is_mean(nice, stance))]
 
 
 def judge_matrix(draw: Draw) -> list[Part]:
@@ -193,7 +219,7 @@ def judge_matrix(draw: Draw) -> list[Part]:
 SKILLS: dict[str, Skill] = {
     "transcribe": transcribe, "judge_page": judge_page, "judge_text": judge_text, "ask_scene": ask_scene,
     "describe_scene": describe_scene, "caption_scene": caption_scene, "ask_photo": ask_photo, "judge_meme": judge_meme,
-    "judge_matrix": judge_matrix,
+    "judge_matrix": judge_matrix, "judge_account": judge_account,
 }  # fmt: skip
 _SHOTS = ("judge_page", "ask_scene", "caption_scene", "ask_photo", "judge_meme", "transcribe")
 

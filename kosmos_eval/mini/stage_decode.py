@@ -17,7 +17,7 @@ from kosmos_eval.mini.pools import Pool, encode, encode_panels, make_meme, make_
 from kosmos_eval.mini.sentences import Corpus
 from kosmos_eval.mini.sharpening import Sharpening
 from kosmos_eval.mini.skills import Stock
-from kosmos_eval.mini.word_scores import word_scores
+from kosmos_eval.mini.word_scores import meme_scores, word_scores
 from kosmos_eval.mini.workbench import Workbench, set_rate, step_rng
 
 NAME = "decode"
@@ -32,6 +32,7 @@ def build_stock(bench: Workbench, stage: DecodeStage, corpus: Corpus, renewals: 
     stock = Stock(
         corpus=corpus,
         scores=word_scores(corpus.phrases or corpus.sentences),
+        meme_scores=meme_scores(),
         pages=Pool(bench, "pages", size, page_maker(corpus, bench.recipe.official_look)),
         scenes=Pool(bench, "scenes", 2 * small, make_scene),
         photos=Pool(bench, "photos", small, make_photo),

@@ -44,9 +44,18 @@ def sample(split: str, index: int) -> Item:
     kind = rng.choice(list(NICE if nice else NASTY))
     image = draw_icon(kind, rng)
     chars = overlay(image, text, rng.random() < 0.5)
-    mean = nice == (stance == UNLIKE)
-    rationale = f"a picture of {article(kind)}. the text says: {text}."
-    return Item(FIRST_ID[split] + index, image, text, int(mean), rationale, kind, nice, stance, chars, text)
+    mean = is_mean(nice, stance)
+    return Item(FIRST_ID[split] + index, image, text, int(mean), tell_meme(kind, text), kind, nice, stance, chars, text)
+
+
+def is_mean(nice: bool, stance: str) -> bool:
+    """To be like something nasty, or unlike something nice."""
+    return nice == (stance == UNLIKE)
+
+
+def tell_meme(kind: str, text: str) -> str:
+    """The account of a meme that serves as its rationale."""
+    return f"a picture of {article(kind)}. the text says: {text}."
 
 
 def overlay(image: Image.Image, text: str, at_top: bool) -> list[CharBox]:

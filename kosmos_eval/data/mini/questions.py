@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kosmos_eval.data.mini.scenes import COLOURS, SHAPES, Scene, SceneObject, plural
 
@@ -21,12 +21,16 @@ _MIXED_UP = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question, its answer, its official answer type, and the official question type (its first words)."""
+    """A question, its answer, its official answer type, and the official question type (its first words).
+
+    `about` is the object that one has to look at last, where there is one.
+    """
 
     text: str
     answer: str
     answer_type: str
     question_type: str
+    about: SceneObject | None = field(default=None, compare=False, repr=False)
 
     @property
     def mistakes(self) -> tuple[str, ...]:
@@ -52,22 +56,22 @@ def unique_names(scene: Scene) -> list[tuple[SceneObject, str]]:
 def colour_questions(scene: Scene) -> Iterator[Question]:
     for thing in scene.objects:
         if sum(o.shape == thing.shape for o in scene.objects) == 1:
-            yield Question(f"What color is the {thing.shape}?", thing.colour, OTHER, "what color is the")
+            yield Question(f"What color is the {thing.shape}?", thing.colour, OTHER, "what color is the", thing)
     for name, others, where in neighbours(scene):
         if len(others) == 1:
             text = f"What color is the object {where} the {name}?"
-            yield Question(text, others[0].colour, OTHER, "what color is the")
+            yield Question(text, others[0].colour, OTHER, "what color is the", others[0])
 
 
 def shape_questions(scene: Scene) -> Iterator[Question]:
     for thing in scene.objects:
         if sum(o.colour == thing.colour for o in scene.objects) == 1:
-            yield Question(f"What shape is the {thing.colour} object?", thing.shape, OTHER, "what")
+            yield Question(f"What shape is the {thing.colour} object?", thing.shape, OTHER, "what", thing)
         if sum(o.size == thing.size for o in scene.objects) == 1:
-            yield Question(f"What shape is the {thing.size} object?", thing.shape, OTHER, "what")
+            yield Question(f"What shape is the {thing.size} object?", thing.shape, OTHER, "what", thing)
     for name, others, where in neighbours(scene):
         if len(others) == 1:
-            yield Question(f"What shape is {where} the {name}?", others[0].shape, OTHER, "what")
+            yield Question(f"What shape is {where} the {name}?", others[0].shape, OTHER, "what", others[0])
 
 
 def neighbours(scene: Scene) -> Iterator[tuple[str, list[SceneObject], str]]:
@@ -90,7 +94,7 @@ def count_questions(scene: Scene) -> Iterator[Question]:
 
 def position_questions(scene: Scene) -> Iterator[Question]:
     for thing, name in unique_names(scene):
-        yield Question(f"Where is the {name}?", thing.position, OTHER, "where is the")
+        yield Question(f"Where is the {name}?", thing.position, OTHER, "where is the", thing)
 
 
 def comparison_questions(scene: Scene) -> Iterator[Question]:
@@ -102,15 +106,16 @@ def comparison_questions(scene: Scene) -> Iterator[Question]:
                 continue
             pair = f"the {a_name} or the {b_name}"
             if a.size != b.size:
-                yield _which(f"Which is larger, {pair}?", a_name if a.size == "large" else b_name)
+                yield _which(f"Which is larger, {pair}?", *((a_name, a) if a.size == "large" else (b_name, b)))
             if a.column != b.column:
-                yield _which(f"Which is more to the left, {pair}?", a_name if a.column < b.column else b_name)
+                first = (a_name, a) if a.column < b.column else (b_name, b)
+                yield _which(f"Which is more to the left, {pair}?", *first)
             if a.row != b.row:
-                yield _which(f"Which is higher, {pair}?", a_name if a.row < b.row else b_name)
+                yield _which(f"Which is higher, {pair}?", *((a_name, a) if a.row < b.row else (b_name, b)))
 
 
-def _which(text: str, answer: str) -> Question:
-    return Question(text, answer, OTHER, "which")
+def _which(text: str, answer: str, about: SceneObject) -> Question:
+    return Question(text, answer, OTHER, "which", about)
 
 
 def presence_questions(scene: Scene) -> Iterator[Question]:
@@ -129,7 +134,7 @@ def attribute_questions(scene: Scene) -> Iterator[Question]:
     for thing, name in unique_names(scene):
         if name == thing.shape:
             for colour in COLOURS:
-                yield _whether(f"Is the {name} {colour}?", colour == thing.colour, "is the")
+                yield _whether(f"Is the {name} {colour}?", colour == thing.colour, "is the", thing)
 
 
 def relation_questions(scene: Scene) -> Iterator[Question]:
@@ -153,8 +158,8 @@ def majority_questions(scene: Scene) -> Iterator[Question]:
                 yield _whether(text, tally[one] > tally[other], "are there")
 
 
-def _whether(text: str, true: bool, question_type: str) -> Question:
-    return Question(text, "yes" if true else "no", YES_NO, question_type)
+def _whether(text: str, true: bool, question_type: str, about: SceneObject | None = None) -> Question:
+    return Question(text, "yes" if true else "no", YES_NO, question_type, about)
 
 
 FAMILIES: dict[str, tuple[Callable[[Scene], Iterator[Question]], int]] = {
