@@ -285,6 +285,62 @@ def test_nothing_is_computed_twice(folder: tuple[Path, Any]) -> None:
     assert model.engine.images.encoded == 4
 
 
+def standard_and_mcot(count: int) -> list[Request]:
+    """Two prompts about the same pictures: one scores, the other writes first."""
+    ask, told = Text(" Question: is it good? Answer:"), Text(" Introduce this picture:")
+    requests = []
+    for i in range(count):
+        context = (PICTURES[i], Text("a dog sees the red house and the man"))
+        answer = Stage("answer", (ask,), Score(CHOICES[:2]))
+        requests.append(Request(f"standard {i}", context, (answer,)))
+        requests.append(Request(f"mcot {i}", context, (Stage("rationale", (told,), Generate(3)), answer)))
+    return requests
+
+
+def test_prompts_that_score_and_that_write_share_what_they_have_in_common(folder: tuple[Path, Any]) -> None:
+    model = KosmosModel.load(folder[0], "random")
+    requests = standard_and_mcot(6)
+    together = answers(model, requests)
+    alone, computed = [], 0
+    for request in requests:
+        model_alone = KosmosModel.load(folder[0], "random")
+        alone += answers(model_alone, [request])
+        computed += model_alone.engine.runner.computed
+    common = len(model.encode(Prompt(*requests[0].context)).input_ids)
+    assert model.engine.runner.computed <= computed - 6 * (common - 1)
+    for a, b in zip(together, alone, strict=True):
+        assert [s.generated for s in a.stages] == [s.generated for s in b.stages]
+        for x, y in zip(a.stages[-1].choices, b.stages[-1].choices, strict=True):
+            assert x.logprob == pytest.approx(y.logprob, abs=1e-4)
+
+
+def test_what_scores_among_what_writes_is_scored_apart_when_memory_is_short(
+    folder: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from kosmos_eval.engine.runner import Runner
+
+    requests = standard_and_mcot(4)
+    expected = answers(KosmosModel.load(folder[0], "random"), requests)
+    run = Runner.run
+    for at in range(1, 9):
+        model, passes = KosmosModel.load(folder[0], "random"), Counter[str]()
+
+        def short(self: Runner, *args: Any, at: int = at, passes: Counter[str] = passes) -> torch.Tensor:
+            passes["n"] += 1
+            if passes["n"] == at:
+                raise torch.OutOfMemoryError("no room")
+            return run(self, *args)
+
+        monkeypatch.setattr(Runner, "run", short)
+        for a, b in zip(answers(model, requests), expected, strict=True):
+            assert [s.generated for s in a.stages] == [s.generated for s in b.stages]
+            for x, y in zip(a.stages[-1].choices, b.stages[-1].choices, strict=True):
+                assert x.logprob == pytest.approx(y.logprob, abs=1e-4)
+        assert passes["n"] > at
+
+
 def test_a_second_stage_goes_on_where_the_first_stopped(folder: tuple[Path, Any]) -> None:
     model = KosmosModel.load(folder[0], "random")
     context = (*demonstrations(2), Text("Question: dog Answer:"))

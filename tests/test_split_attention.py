@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kosmos_eval.engine import split
+from kosmos_eval.engine import parts
 from kosmos_eval.engine.attention import PackedAttention, Piece
 from kosmos_eval.engine.cache import PathCache, SlotCache
 from kosmos_eval.engine.split import SplitAttention, pays
@@ -57,7 +57,7 @@ def test_two_parts_give_what_one_gives(fused: bool, pieces: list[Piece], seed: i
         path, slots = _caches(seed, pieces[0].path, len(pieces), max(piece.own for piece in pieces))
         with pytest.MonkeyPatch.context() as patch:
             if not fused:
-                patch.setattr(split, "_FUSED", None)
+                patch.setattr(parts, "_FUSED", None)
             found.append(kind(pieces, path, slots, device=CPU, dtype=torch.float32)(0, q, k, v))
         kept.append((slots.k[0], slots.v[0]))
     torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-5)

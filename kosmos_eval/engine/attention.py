@@ -3,7 +3,7 @@
 `PackedAttention` runs new positions of several rows in one pass of the network: the matrix products see them packed,
 and each row attends to its own past (`split.SplitAttention` does the same in two parts). `StepAttention` adds one
 position to every active row (or beam): all rows' queries meet the shared path in one product, and their own part in
-another; one softmax spans both, so the split is exact.
+another.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kosmos_eval.engine.cache import PathCache, SlotCache, TailCache
+from kosmos_eval.engine.parts import Part, attend, merge
 
 
 @dataclass(slots=True)
@@ -110,41 +111,28 @@ class StepAttention:
         written = lengths if tail is not None else lengths + 1
         self.longest = int(written.max())
         seen = torch.arange(self.longest, device=lengths.device)[None] < written[:, None]
-        # (rows, 1, 1, positions); adding in place takes a tenth of the time of filling a copy
-        self.hidden = torch.zeros_like(seen, dtype=slots.k[0].dtype).masked_fill_(~seen, float("-inf"))[:, None, None]
+        self.hidden = blocking(seen, lengths.device, slots.k[0].dtype)[:, None, None]  # (rows, 1, 1, positions)
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        rows, heads, width = self.rows, q.shape[1], q.shape[2]
         slot_k, slot_v = self.slots.k[layer], self.slots.v[layer]
         if self.tail is None:
-            index = torch.arange(rows, device=q.device)
+            index = torch.arange(self.rows, device=q.device)
             slot_k[index, :, self.lengths], slot_v[index, :, self.lengths] = k, v
-        q = q * width**-0.5
-        own_k, own_v = slot_k[:rows, :, : self.longest], slot_v[:rows, :, : self.longest]
-        per_row = q.view(rows, self.beams, heads, width).transpose(1, 2)  # (rows, heads, beams, width)
-        own = (per_row @ own_k.transpose(-1, -2)).add_(self.hidden)
-        folded = q.transpose(0, 1)  # (heads, rows * beams, width)
-        path_k, path_v = self.path.k[layer][:, : self.shared], self.path.v[layer][:, : self.shared]
-        shared = (folded @ path_k.transpose(-1, -2)).unflatten(1, (rows, self.beams)).transpose(0, 1)
-        scores = [shared, own]
+        own_k, own_v = slot_k[: self.rows, :, : self.longest], slot_v[: self.rows, :, : self.longest]
+        of_own = attend(q.unflatten(0, (self.rows, self.beams)).transpose(1, 2), own_k, own_v, self.hidden)
+        found = Part(*(t.transpose(1, 2).flatten(0, 1) for t in of_own))  # (rows * beams, heads, head_dim)
+        if self.shared:
+            path_k, path_v = (t[layer][None, :, : self.shared] for t in (self.path.k, self.path.v))
+            of_path = attend(q.transpose(0, 1)[None], path_k, path_v)
+            found = merge(Part(*(t[0].transpose(0, 1) for t in of_path)), found)
         if self.tail is not None:
-            scores.append(self._tail_scores(layer, q, k, v))
-        weights = torch.cat(scores, dim=-1).softmax(dim=-1, dtype=torch.float32).to(q.dtype)
-        parts = weights.split([s.shape[-1] for s in scores], dim=-1)
-        out = parts[1] @ own_v + (parts[0].transpose(0, 1).flatten(1, 2) @ path_v).unflatten(
-            1, (rows, self.beams)
-        ).transpose(0, 1)
-        if self.tail is not None:
-            steps = self.tail.steps + 1
-            beams = parts[2].transpose(1, 2).flatten(0, 1).unsqueeze(2)  # (rows * beams, heads, 1, steps)
-            attended = (beams @ self.tail.v[layer][:, :, :steps]).squeeze(2)
-            out = out + attended.unflatten(0, (rows, self.beams)).transpose(1, 2)
-        return out.transpose(1, 2).flatten(0, 1)
+            found = merge(self._of_tail(layer, q, k, v), found)
+        return found.values
 
-    def _tail_scores(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Scores of what each beam wrote, this step included: (rows, heads, beams, steps + 1)."""
+    def _of_tail(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Part:
+        """Each beam's attention to what it wrote, this step included: (rows * beams, heads, head_dim)."""
         assert self.tail is not None
         step = self.tail.steps
-        self.tail.k[layer][:, :, step], self.tail.v[layer][:, :, step] = k, v
-        scores = q.unsqueeze(2) @ self.tail.k[layer][:, :, : step + 1].transpose(-1, -2)
-        return scores.squeeze(2).unflatten(0, (self.rows, self.beams)).transpose(1, 2)
+        tail_k, tail_v = self.tail.k[layer], self.tail.v[layer]
+        tail_k[:, :, step], tail_v[:, :, step] = k, v
+        return Part(*(t[:, :, 0] for t in attend(q[:, :, None], tail_k[:, :, : step + 1], tail_v[:, :, : step + 1])))

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from kosmos_eval.engine.attention import Piece
+from kosmos_eval.engine.batching import depth_first, groups, shared_node
 from kosmos_eval.engine.cache import SlotCache
 from kosmos_eval.engine.choices import branches, lay_out
 from kosmos_eval.engine.decoding import Batch, write_greedily, write_with_beams
@@ -25,7 +26,6 @@ from kosmos_eval.engine.limits import Limits, check_length, too_long, windows
 from kosmos_eval.engine.memory import out_of_memory
 from kosmos_eval.engine.rows import Row
 from kosmos_eval.engine.runner import Runner
-from kosmos_eval.engine.tree import Node, build, meeting
 from kosmos_eval.errors import KosmosEvalError, RequestTooLongError
 from kosmos_eval.kosmos.model import Kosmos
 from kosmos_eval.kosmos.processor import Processor
@@ -112,24 +112,20 @@ class Engine:
         """Rows come back with one stage done, or more where stages continue in their slots."""
         if not rows:
             return
-        for beams, group in groupby(sorted(rows, key=lambda r: (r.beams, r.index)), key=lambda r: r.beams):
-            members = list(group)
-            order = []
-            for leaf, node in build([r.sequence.keys[: r.trunk] for r in members]).walk():
-                members[leaf].node, members[leaf].cached = node, node.end
-                order.append(members[leaf])
-            if beams:
-                yield from self._write_all(order, table)
-                continue
-            yield from self._score_all(order)
+        first = min((row.beams for row in rows if row.beams), default=0)
+        by_beams = sorted(rows, key=lambda r: (r.beams or first, r.index))
+        for _, members in groupby(by_beams, key=lambda r: r.beams or first):
+            for group in groups(depth_first(list(members)), self.runner.weights_in_positions):
+                yield from self._write_all(group, table)
 
     def _packs(self, rows: list[Row]) -> Iterator[list[Row]]:
-        """Scoring rows on one node, up to the token budget of a pass."""
+        """Rows on one node, all scoring or all writing, up to the token budget of a pass."""
         pack: list[Row] = []
         size = 0
         for row in rows:
             new = row.new
-            if pack and (row.node is not pack[0].node or size + new > self.pass_tokens):
+            if pack and (row.node is not pack[0].node or bool(row.beams) != bool(pack[0].beams)
+                         or size + new > self.pass_tokens):  # fmt: skip
                 yield pack
                 pack, size = [], 0
             pack.append(row)
@@ -138,16 +134,21 @@ class Engine:
             yield pack
 
     def _batch(self, rows: list[Row]) -> list[Row]:
-        """The first of writing rows, depth first, up to the number and the memory that are written in together."""
-        size = 1
-        while size < min(len(rows), self.limits.rows) and self._own_bytes(rows[: size + 1]) <= self.kv_bytes:
-            size += 1
-        return rows[:size]
+        """The first rows up to the number, and the memory, of those that write together."""
+        writing: list[Row] = []
+        for place, row in enumerate(rows):
+            if not row.beams:
+                continue
+            writing.append(row)
+            full = len(writing) > self.limits.rows or self._own_bytes(writing) > self.kv_bytes
+            if full and len(writing) > 1:
+                return rows[:place]
+        return rows
 
     def _own_bytes(self, rows: list[Row]) -> int:
         """The most that keys and values behind the path of rows can take: slots are as long as the longest needs."""
         acts = [row.now.act for row in rows]
-        behind = max(row.trunk for row in rows) - _shared_node(rows).end
+        behind = max(row.trunk for row in rows) - shared_node(rows).end
         written = max(act.beams * act.max_tokens for act in acts if isinstance(act, Generate))
         return len(rows) * (behind + written) * self.runner.position_bytes
 
@@ -217,20 +218,22 @@ class Engine:
     # Batches that write.
 
     def _write_all(self, rows: list[Row], table: ImageTable) -> Iterator[Row]:
-        """Writes rows batch by batch. Where memory is short, `kv_bytes` is halved until a batch fits.
+        """Writes rows batch by batch, and scores those among them that score, where the path is the same.
 
-        Rows that finished a stage before memory ran out keep it; their next one waits for the next round.
+        Where memory is short, `kv_bytes` is halved until a batch fits, and what is to be scored is scored apart. Rows
+        that finished a stage before memory ran out keep it; their next one waits for the next round.
         """
-        while rows:
+        while any(row.beams for row in rows):
             batch = self._batch(rows)
-            needed = self._own_bytes(batch)
+            needed = self._own_bytes([row for row in batch if row.beams])
             before = [(row.stage, row.node, row.cached) for row in batch]
+            short = False
             try:
                 self._write(batch, table)
             except RuntimeError as error:
                 if not out_of_memory(error) or len(batch) == 1:
                     raise
-                self.kv_bytes = min(self.kv_bytes, needed) // 2
+                self.kv_bytes, short = min(self.kv_bytes, needed) // 2, True
                 self.runner.forget()
             again = []
             for row, (stage, node, cached) in zip(batch, before, strict=True):
@@ -240,21 +243,31 @@ class Engine:
                     row.node, row.cached = node, cached
                     again.append(row)
             rows = again + rows[len(batch) :]
+            if short:
+                scoring, rows = [row for row in rows if not row.beams], [row for row in rows if row.beams]
+                yield from self._score_all(scoring)
+        yield from self._score_all(rows)
 
     def _write(self, rows: list[Row], table: ImageTable) -> None:
-        """Prefills rows into slots, writes, and goes on with the stages that continue there."""
-        node = _shared_node(rows)
-        longest = max(r.trunk for r in rows) - node.end
-        room = longest + max(r.most_in_slot for r in rows) + self.limits.slack
-        batch = Batch(list(rows), self.runner.slots(len(rows), room))
+        """Prefills rows into slots (and scores what is scored), writes, goes on with the stages that continue there."""
+        writing = [row for row in rows if row.beams]
+        node = shared_node(writing)
+        longest = max(r.trunk for r in writing) - node.end
+        room = longest + max(r.most_in_slot for r in writing) + self.limits.slack
+        batch = Batch(list(writing), self.runner.slots(len(writing), room))
         batch.slots.reserve(longest)
-        for place, row in enumerate(rows):
+        for place, row in enumerate(writing):
             row.slot, row.shared = place, node.end
-        logits = torch.cat([self._prefill(pack, batch.slots) for pack in self._packs(rows)])
-        for row in rows:
+        logits = []
+        for pack in self._packs(rows):
+            if pack[0].beams:
+                logits.append(self._prefill(pack, batch.slots))
+            else:
+                self._score(pack, None)
+        for row in writing:
             row.node = node
-        self._decode(batch, len(rows), logits)
-        while going := [r for r in rows if r.goes_on and self._prepare(r, table)]:
+        self._decode(batch, len(writing), torch.cat(logits))
+        while going := [r for r in writing if r.goes_on and self._prepare(r, table)]:
             self._continue(going, batch)
 
     def _prefill(self, rows: list[Row], slots: SlotCache) -> torch.Tensor:
@@ -293,11 +306,3 @@ class Engine:
                 for row in members:
                     row.cached = row.trunk
                 self._decode(batch, len(members), torch.cat(outcomes))
-
-
-def _shared_node(rows: list[Row]) -> Node:
-    """The node that all rows lie below: they come depth first, so it is where the first and the last meet."""
-    first, last = rows[0].node, rows[-1].node
-    assert first is not None
-    assert last is not None
-    return meeting(first, last)

@@ -40,6 +40,12 @@ class Runner:
         text = self.network.config.text
         return 2 * text.layers * text.embed_dim * self.network.dtype.itemsize
 
+    @property
+    def weights_in_positions(self) -> int:
+        """So many positions have keys and values of the size of the decoder's weights, which every step reads."""
+        size = sum(weight.numel() for weight in self.network.decoder.parameters())
+        return size * self.network.dtype.itemsize // self.position_bytes
+
     def begin(self, images: ImageTable) -> None:
         """Starts on a window: its pictures, an empty path."""
         self._images, self._nodes = images, []

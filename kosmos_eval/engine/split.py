@@ -1,7 +1,6 @@
 """Attention in two parts: of all rows to their shared path at once, and of each row to what is its own.
 
-Each part is a softmax by itself; with the logarithms of their sums (log-sum-exp) the two are merged into what one
-softmax over both would give, so the split is exact. The path is read once for all rows, without a mask or a copy.
+The path is read once for all rows, without a mask or a copy.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from kosmos_eval.engine.attention import PackedAttention, Piece, blocking
 from kosmos_eval.engine.cache import PathCache, SlotCache
+from kosmos_eval.engine.parts import Part, attend, merge
 
 PATH_PER_POSITION = 10
 """On a CPU the split wins where the path has at least so many positions for each new one of a row.
@@ -20,10 +20,6 @@ PATH_PER_POSITION = 10
 Measured with 500 new positions a pass, one thread, shapes mini, small and full (in place / split): paths of 10 to 20
 times a row's new positions 1.0 to 1.4, of 40 times 1.3 to 1.6, of 130 and more 1.6 to 3.4; of 4 times 0.9 to 1.0.
 """
-
-_FUSED = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
-"""The kernel behind `scaled_dot_product_attention` on a CPU, which keeps the log-sum-exp to itself."""
-
 
 def pays(pieces: Sequence[Piece], device: torch.device) -> bool:
     """Whether a pass is better split. A single row without own past stays in place: that is how the path grows.
@@ -45,21 +41,6 @@ def packed_attention(
     """The better way for a pass over these pieces."""
     kind = SplitAttention if pays(pieces, device) else PackedAttention
     return kind(pieces, path, slots, device=device, dtype=dtype)
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """(rows, heads, queries or keys, head_dim) each -> attended values, and log-sum-exp (rows, heads, queries).
-
-    Written out where torch has no operator that returns both.
-    """
-    if q.device.type == "cpu" and _FUSED is not None:
-        attended, lse = _FUSED(q, k, v, 0.0, False, attn_mask=mask)
-        return attended, lse
-    scores = ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).float()
-    if mask is not None:
-        scores = scores + mask
-    lse = scores.logsumexp(dim=-1)
-    return (scores - lse[..., None]).exp().to(v.dtype) @ v, lse
 
 
 class SplitAttention:
@@ -101,8 +82,7 @@ class SplitAttention:
         of_own, own_lse = attend(padded_q, own_k, own_v, self.mask)
         self._keep(layer, k, v)
         of_own, own_lse = of_own.transpose(1, 2)[self.there], own_lse.transpose(1, 2)[self.there]
-        share = torch.sigmoid(path_lse[0].transpose(0, 1) - own_lse).to(q.dtype)[..., None]
-        return torch.lerp(of_own, of_path[0].transpose(0, 1), share)
+        return merge(Part(of_path[0].transpose(0, 1), path_lse[0].transpose(0, 1)), Part(of_own, own_lse)).values
 
     def _keep(self, layer: int, k: Tensor, v: Tensor) -> None:
         """Keeps the chains' keys and values in their slots."""
