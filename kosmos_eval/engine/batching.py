@@ -8,8 +8,9 @@ rows part only where that is the smaller evil.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import Protocol, TypeVar
 
 from kosmos_eval.engine.rows import Row
 from kosmos_eval.engine.tree import Node, build, meeting
@@ -21,6 +22,26 @@ def shared_node(rows: list[Row]) -> Node:
     assert first is not None
     assert last is not None
     return meeting(first, last)
+
+
+class Acting(Protocol):
+    """What writes with so many beams, or scores: then they are 0."""
+
+    @property
+    def beams(self) -> int: ...
+
+
+R = TypeVar("R", bound=Acting)
+
+
+def by_beams(rows: Sequence[R]) -> list[list[R]]:
+    """Rows that may be worked on together, in their order: those that write with equally many beams.
+
+    Those that score go with the first kind: they share paths with it.
+    """
+    first = min((row.beams for row in rows if row.beams), default=0)
+    kinds = sorted({row.beams or first for row in rows})
+    return [[row for row in rows if (row.beams or first) == beams] for beams in kinds]
 
 
 def depth_first(rows: list[Row]) -> list[Row]:

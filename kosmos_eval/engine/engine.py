@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from kosmos_eval.engine.attention import Piece
-from kosmos_eval.engine.batching import depth_first, groups, shared_node
+from kosmos_eval.engine.batching import by_beams, depth_first, groups, shared_node
 from kosmos_eval.engine.cache import SlotCache
 from kosmos_eval.engine.choices import branches, lay_out
 from kosmos_eval.engine.decoding import Batch, write_greedily, write_with_beams
@@ -112,10 +112,8 @@ class Engine:
         """Rows come back with one stage done, or more where stages continue in their slots."""
         if not rows:
             return
-        first = min((row.beams for row in rows if row.beams), default=0)
-        by_beams = sorted(rows, key=lambda r: (r.beams or first, r.index))
-        for _, members in groupby(by_beams, key=lambda r: r.beams or first):
-            for group in groups(depth_first(list(members)), self.runner.weights_in_positions):
+        for members in by_beams(rows):
+            for group in groups(depth_first(members), self.runner.weights_in_positions):
                 yield from self._write_all(group, table)
 
     def _packs(self, rows: list[Row]) -> Iterator[list[Row]]:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from kosmos_eval.engine.batching import by_beams
 from kosmos_eval.engine.choices import branches, lay_out
 from kosmos_eval.engine.keys import Keys, sequence
 from kosmos_eval.engine.limits import Limits, positions_needed, windows
@@ -58,7 +59,7 @@ def tally(requests: Sequence[Request], processor: Processor, limits: Limits | No
     found = [Tally() for _ in requests]
     for window in windows(requests, limits or Limits()):
         names = _Names()
-        rounds: defaultdict[tuple[int, int], list[_Row]] = defaultdict(list)
+        rounds: defaultdict[int, list[_Row]] = defaultdict(list)
         for index, request in window:
             try:
                 if positions_needed(request, processor) > processor.positions:
@@ -68,9 +69,10 @@ def tally(requests: Sequence[Request], processor: Processor, limits: Limits | No
             except KosmosEvalError:
                 continue  # the run will say what is wrong with it
             for number, row in enumerate(rows):
-                rounds[number, row.beams].append(row)
+                rounds[number].append(row)
         for rows in rounds.values():
-            _share(rows)
+            for kind in by_beams(rows):
+                _share(kind)
     return found
 
 
