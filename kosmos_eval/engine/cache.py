@@ -16,7 +16,9 @@ from torch import Tensor
 from kosmos_eval.kosmos.config import TextConfig
 
 GROWTH = 64
-"""So many positions more than are needed at once: a path's memory, and what of a slot is cleared."""
+"""A path's memory grows by so many positions at once."""
+_CLEARED = 4
+"""So many positions of a slot are cleared ahead: more would be memory that nobody uses."""
 
 
 class _Tensors:
@@ -89,7 +91,7 @@ class SlotCache(_Tensors):
             self.v = [_grown(t[:, :, : self.clean], room) for t in self.v]
             self.clean = room
         if length > self.clean:
-            ready = min(self.room, length + GROWTH)
+            ready = min(self.room, length + _CLEARED)
             for t in (*self.k, *self.v):
                 t[:, :, self.clean : ready] = 0
             self.clean = ready
