@@ -114,7 +114,8 @@ def test_wrong_names_and_numbers(data: Path, options: tuple[str, ...], words: tu
 
 
 def test_unknown_task_is_found_before_anything_runs(data: Path) -> None:
-    one_line_error(invoke("run", "colours", "vqav", "--data", data, *FAKE), "no task 'vqav'", "did you mean 'vqav2'")
+    for named in (("colours", "vqav"), ("colours,vqav",)):
+        one_line_error(invoke("run", *named, "--data", data, *FAKE), "no task 'vqav'", "did you mean 'vqav2'")
     assert not (data.parent / "out").exists()
 
 

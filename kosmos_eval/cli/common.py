@@ -123,7 +123,7 @@ def load_tasks(wanted: list[str], data: str, split: str | None, tasks_dir: Path 
     from kosmos_eval.api import load_task
     from kosmos_eval.plugins import task_class
 
-    wanted = names_with_data(wanted, data)
+    wanted = names_with_data(names(",".join(wanted), "tasks"), data)  # `a b` and, as options have it, `a,b`
     for name in wanted:
         task_class(name, tasks_dir)
     return [load_task(name, data, split, tasks_dir) for name in dict.fromkeys(wanted)]

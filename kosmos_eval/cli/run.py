@@ -30,7 +30,7 @@ from kosmos_eval.faults import OnError
 
 @reporting
 def run(
-    task: Annotated[list[str], typer.Argument(help="Task names; `all` is every built-in task.")],
+    task: Annotated[list[str], typer.Argument(help="Task names, by blanks or commas; `all` is every built-in task.")],
     model: Annotated[
         str, typer.Option(help="`kosmos-mini`, a checkpoint folder or a hub id; `hf:` or `clip:` before other models.")
     ] = "kosmos-mini",
