@@ -28,7 +28,7 @@ from kosmos_eval.mini.fast import decode, encode_patches, resample
 from kosmos_eval.mini.pictures import normalise, shrink
 from kosmos_eval.mini.scripts import End, Picture, Words, build_row
 from kosmos_eval.mini.sentences import Corpus, Labelled
-from kosmos_eval.mini.skills import Draw, Stock, judge_account
+from kosmos_eval.mini.skills import Draw, Stock, _found, judge_account
 from kosmos_eval.mini.tokenizer import ALPHABET, EOS, build_tokenizer
 from kosmos_eval.mini.train import STAGES, new_bench, run_stage
 from kosmos_eval.mini.word_scores import meme_scores
@@ -107,8 +107,7 @@ def test_an_answer_points_at_the_object_that_was_asked_about() -> None:
             place = place_of(question.about)
             told = {question.about.colour, question.about.shape, question.about.position, "yes", "no"}
             assert question.answer in told or question.about.shape in question.answer
-            answer = Words(f" {question.answer}", 4.0, [place] * len(question.answer))
-            row = build_row([Picture(torch.zeros(64, 8)), Words(f" {question.text} Answer:"), answer, End()])
+            row = build_row([Picture(torch.zeros(64, 8)), Words(f" {question.text} Answer:"), _found(question), End()])
             prompt = build_row([Picture(torch.zeros(64, 8)), Words(f" {question.text} Answer:")])
             assert row.ahead[0] == (len(prompt.ids) - 1, row.pictures[0][0] + place.token)
     assert asked > 40

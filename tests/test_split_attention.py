@@ -1,4 +1,4 @@
-"""Attention in two parts gives what one softmax over both gives, whatever the rows are, by either kernel."""
+"""Attention in parts gives what one softmax over all of them gives, whatever the rows are, by either kernel."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kosmos_eval.engine import parts
-from kosmos_eval.engine.attention import PackedAttention, Piece
-from kosmos_eval.engine.cache import PathCache, SlotCache
+from kosmos_eval.engine.attention import PackedAttention, Piece, StepAttention
+from kosmos_eval.engine.cache import PathCache, SlotCache, TailCache
 from kosmos_eval.engine.split import SplitAttention, pays
 from kosmos_eval.kosmos.config import TextConfig
 
@@ -66,6 +66,40 @@ def test_two_parts_give_what_one_gives(fused: bool, pieces: list[Piece], seed: i
         chain = slice(start, start + piece.chain)
         for cached, new in zip(kept[1], (k, v), strict=True):
             assert torch.equal(cached[row, :, piece.own : piece.own + piece.chain], new[chain].transpose(0, 1))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@settings(deadline=None)
+@given(
+    path=st.integers(0, 12), own=st.lists(st.integers(1, 7), min_size=1, max_size=4), beams=st.integers(1, 3),
+    steps=st.integers(0, 3), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_a_step_gives_what_one_softmax_gives(
+    fused: bool, path: int, own: list[int], beams: int, steps: int, seed: int
+) -> None:
+    rows, generator = len(own), torch.Generator().manual_seed(seed)
+    cache, slots = _caches(seed, path, rows, max(own))
+    q, k, v = torch.randn(3, rows * beams, 2, 8, generator=generator)
+    tail = TailCache(CONFIG, rows * beams, 4, CPU, torch.float32) if beams > 1 else None
+    if tail is not None:
+        tail.steps = steps
+        for tensor in (tail.k[0], tail.v[0]):
+            tensor[:, :, :steps] = torch.randn(tensor[:, :, :steps].shape, generator=generator)
+    expected = []
+    for number in range(rows * beams):
+        row = number // beams
+        seen = []
+        for name, new in (("k", k), ("v", v)):
+            shared, slot = getattr(cache, name)[0][:, :path], getattr(slots, name)[0][row, :, : own[row]]
+            wrote = [getattr(tail, name)[0][number, :, :steps]] if tail else []
+            seen.append(torch.cat([shared, slot, *wrote, new[number][:, None]], dim=1))
+        weights = (seen[0] @ q[number][:, :, None] * 8**-0.5).softmax(dim=1)
+        expected.append((weights * seen[1]).sum(dim=1))
+    with pytest.MonkeyPatch.context() as patch:
+        if not fused:
+            patch.setattr(parts, "_FUSED", None)
+        found = StepAttention(cache, path, slots, torch.tensor(own), beams, tail)(0, q, k, v)
+    torch.testing.assert_close(found, torch.stack(expected), atol=1e-5, rtol=1e-5)
 
 
 def test_the_path_grows_in_place_and_long_paths_are_read_once() -> None:

@@ -126,7 +126,7 @@ def load_tasks(wanted: list[str], data: str, split: str | None, tasks_dir: Path 
     wanted = names_with_data(names(",".join(wanted), "tasks"), data)  # `a b` and, as options have it, `a,b`
     for name in wanted:
         task_class(name, tasks_dir)
-    return [load_task(name, data, split, tasks_dir) for name in dict.fromkeys(wanted)]
+    return [load_task(name, data, split, tasks_dir) for name in wanted]
 
 
 def names_with_data(wanted: list[str], data: str) -> list[str]:

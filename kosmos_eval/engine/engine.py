@@ -110,8 +110,6 @@ class Engine:
 
     def _round(self, rows: list[Row], table: ImageTable) -> Iterator[Row]:
         """Rows come back with one stage done, or more where stages continue in their slots."""
-        if not rows:
-            return
         for members in by_beams(rows):
             for group in groups(depth_first(members), self.runner.weights_in_positions):
                 yield from self._write_all(group, table)

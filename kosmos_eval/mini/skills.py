@@ -168,17 +168,17 @@ def _account(meme: Meme, scores: dict[str, float]) -> list[Part]:
 
 
 def judge_meme(draw: Draw) -> list[Part]:
-    """A meme: straight to the verdict, by way of an account, the account alone, or from the account as text."""
+    """A meme: straight to the verdict, by way of an account, the account alone, or from an account as text."""
+    kind = draw.rng.random()
+    if kind >= 0.6:
+        return judge_account(draw)
     meme, embeds = draw.stock.memes.draw(draw.rng)
     scores, verdict = draw.stock.meme_scores, _verdict(meme.mean)
-    kind = draw.rng.random()
     if kind < 0.15:
         return [Picture(embeds), *verdict]
     if kind < 0.4:
         return [Picture(embeds), DETAIL, *_account(meme, scores), *verdict]
-    if kind < 0.6:
-        return [Picture(embeds), DETAIL, *_account(meme, scores), End(2.0)]
-    return [DETAIL, Words(f" {meme.rationale}", LANGUAGE, None, scores), *verdict]
+    return [Picture(embeds), DETAIL, *_account(meme, scores), End(2.0)]
 
 
 def _verdict(mean: bool) -> list[Part]:
