@@ -98,7 +98,7 @@ def test_a_step_gives_what_one_softmax_gives(
     with pytest.MonkeyPatch.context() as patch:
         if not fused:
             patch.setattr(parts, "_FUSED", None)
-        found = StepAttention(cache, path, slots, torch.tensor(own), beams, tail)(0, q, k, v)
+        found = StepAttention.behind(cache, path, slots, own, beams, tail)(0, q, k, v)
     torch.testing.assert_close(found, torch.stack(expected), atol=1e-5, rtol=1e-5)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -94,7 +95,7 @@ def _bench(shape: str, model: str | None, device: str, dtype: str, batch: int) -
         folder = locate(model).folder
         network = load_network(folder, device=device, dtype=getattr(torch, dtype))
         processor = Processor.load(folder)
-    return Bench(network, processor, hugging_face(network), Limits(rows=batch))
+    return Bench(network, processor, hugging_face(network), replace(Limits.on(network.device), rows=batch))
 
 
 def _table(found: list[Measured]) -> Table:

@@ -8,6 +8,7 @@ another.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -50,7 +51,14 @@ class Piece:
 
 def blocking(allowed: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
     """To add to scores: 0 where a position is seen, -inf elsewhere."""
-    return torch.zeros(allowed.shape, dtype=dtype).masked_fill_(~allowed, float("-inf")).to(device)
+    scores = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+    return scores.masked_fill_(~allowed, float("-inf")).to(device)
+
+
+def hiding(lengths: Tensor, positions: int, dtype: torch.dtype) -> Tensor:
+    """(rows, positions) to add to scores, of rows that see so many of the positions each."""
+    seen = torch.arange(positions, device=lengths.device) < lengths[:, None]
+    return blocking(seen, lengths.device, dtype)
 
 
 class PackedAttention:
@@ -96,30 +104,42 @@ class PackedAttention:
         return path_k[:, :end], path_v[:, :end]
 
 
+@dataclass(slots=True)
 class StepAttention:
     """One new position for each of `rows * beams`, packed (rows * beams, heads, head_dim).
 
-    Greedy rows (`beams == 1`, no tail) keep theirs in their slot at `lengths`; beams keep theirs in the tail.
+    Greedy rows (`beams == 1`, no tail) keep theirs in their slot at `at` (rows,); beams keep theirs in the tail. The
+    first `shared` positions of the path and `own` positions of the slots are attended, the latter as far as `hidden`
+    (rows, own) lets them be seen: 0 or -inf.
     """
 
-    def __init__(
-        self, path: PathCache, shared: int, slots: SlotCache, lengths: Tensor, beams: int, tail: TailCache | None
-    ) -> None:
-        self.path, self.shared, self.slots, self.tail = path, shared, slots, tail
-        self.lengths, self.beams = lengths, beams
-        self.rows = len(lengths)
-        written = lengths if tail is not None else lengths + 1
-        self.longest = int(written.max())
-        seen = torch.arange(self.longest, device=lengths.device)[None] < written[:, None]
-        self.hidden = blocking(seen, lengths.device, slots.k[0].dtype)[:, None, None]  # (rows, 1, 1, positions)
+    path: PathCache
+    shared: int
+    slots: SlotCache
+    at: Tensor
+    own: int
+    hidden: Tensor
+    beams: int = 1
+    tail: TailCache | None = None
+
+    @classmethod
+    def behind(
+        cls, path: PathCache, shared: int, slots: SlotCache, lengths: Sequence[int], beams: int = 1,
+        tail: TailCache | None = None,
+    ) -> StepAttention:  # fmt: skip
+        """For rows with so many own positions each: what they have is seen, and nothing beyond it is read."""
+        keys = slots.k[0]
+        at, new = torch.tensor(lengths, device=keys.device), 0 if tail is not None else 1
+        own = max(lengths) + new
+        return cls(path, shared, slots, at, own, hiding(at + new, own, keys.dtype), beams, tail)
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        slot_k, slot_v = self.slots.k[layer], self.slots.v[layer]
+        slot_k, slot_v, rows = self.slots.k[layer], self.slots.v[layer], len(self.at)
         if self.tail is None:
-            index = torch.arange(self.rows, device=q.device)
-            slot_k[index, :, self.lengths], slot_v[index, :, self.lengths] = k, v
-        own_k, own_v = slot_k[: self.rows, :, : self.longest], slot_v[: self.rows, :, : self.longest]
-        of_own = attend(q.unflatten(0, (self.rows, self.beams)).transpose(1, 2), own_k, own_v, self.hidden)
+            index = torch.arange(rows, device=q.device)
+            slot_k[index, :, self.at], slot_v[index, :, self.at] = k, v
+        own_k, own_v = slot_k[:rows, :, : self.own], slot_v[:rows, :, : self.own]
+        of_own = attend(q.unflatten(0, (rows, self.beams)).transpose(1, 2), own_k, own_v, self.hidden[:, None, None])
         found = Part(*(t.transpose(1, 2).flatten(0, 1) for t in of_own))  # (rows * beams, heads, head_dim)
         if self.shared:
             path_k, path_v = (t[layer][None, :, : self.shared] for t in (self.path.k, self.path.v))

@@ -9,6 +9,7 @@ computed once, stay while its subtree is worked on, and are overwritten by the n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -71,6 +72,15 @@ class SlotCache(_Tensors):
         self.k = [torch.empty(shape, device=device, dtype=dtype) for _ in range(config.layers)]
         self.v = [torch.empty(shape, device=device, dtype=dtype) for _ in range(config.layers)]
         self.clean = 0
+
+    def lend(self, rows: int, room: int) -> SlotCache:
+        """The first of its slots and positions, for a batch that comes after others: all of it is cleared."""
+        lent = copy(self)
+        lent.k, lent.v = ([t[:rows, :, :room] for t in tensors] for tensors in (self.k, self.v))
+        for tensor in (*self.k, *self.v):
+            tensor.zero_()
+        lent.clean = room
+        return lent
 
     @property
     def room(self) -> int:

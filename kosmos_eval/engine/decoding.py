@@ -60,9 +60,9 @@ class Batch:
         self.active -= 1
         self.swap(place, self.active)
 
-    def own(self, device: torch.device) -> Tensor:
-        """How many own positions of each active row are cached: (active,)."""
-        return torch.tensor([r.cached - r.shared for r in self.writing], device=device)
+    def own(self) -> list[int]:
+        """How many own positions of each active row are cached."""
+        return [r.cached - r.shared for r in self.writing]
 
 
 def _act(row: Row) -> Generate:
@@ -93,7 +93,6 @@ def write_greedily(
 
     Returns the caches it made besides: none.
     """
-    device = logits.device
     batch.active = rows
     written: dict[int, list[int]] = {r.index: [] for r in batch.writing}
     endings = {r.index: Ending(_act(r), tokenizer) for r in batch.writing}
@@ -116,19 +115,24 @@ def write_greedily(
                 _finish(row, ending.generated(ids, finish), ids)
                 batch.retire(place)
         if batch.active:
-            logits = _greedy_step(runner, batch, written, device)
+            logits = _greedy_step(runner, batch, written)
     return []
 
 
-def _greedy_step(runner: Runner, batch: Batch, written: dict[int, list[int]], device: torch.device) -> Tensor:
+def _greedy_step(runner: Runner, batch: Batch, written: dict[int, list[int]]) -> Tensor:
     rows = batch.writing
-    batch.slots.reserve(max(r.cached for r in rows) - batch.shared + 1)
-    attention = StepAttention(runner.path, batch.shared, batch.slots, batch.own(device), beams=1, tail=None)
-    places = np.array([r.cached for r in rows], dtype=np.int64)
-    hidden = runner.run([written[r.index][-1] for r in rows], places, attention)
+    tokens, own = [written[r.index][-1] for r in rows], batch.own()
+    if runner.steps is not None and runner.steps.holds(batch.slots):
+        logits = runner.steps.run(runner.path, batch.shared, own, tokens)
+        runner.count(len(rows), len(rows))
+    else:
+        batch.slots.reserve(max(own) + 1)
+        attention = StepAttention.behind(runner.path, batch.shared, batch.slots, own)
+        places = np.array([r.cached for r in rows], dtype=np.int64)
+        logits = runner.logits(runner.run(tokens, places, attention))
     for r in rows:
         r.cached += 1
-    return runner.logits(hidden)
+    return logits
 
 
 def write_with_beams(
@@ -163,7 +167,7 @@ def write_with_beams(
                 batch.retire(place)
         if batch.active:
             tail.reorder([s for row_sources in sources[: batch.active] for s in row_sources])
-            logits = _beam_step(runner, batch, searches, tail, beams, device)
+            logits = _beam_step(runner, batch, searches, tail, beams)
     return [tail]
 
 
@@ -188,10 +192,10 @@ def _candidates(
 
 
 def _beam_step(
-    runner: Runner, batch: Batch, searches: dict[int, BeamSearch], tail: TailCache, beams: int, device: torch.device
+    runner: Runner, batch: Batch, searches: dict[int, BeamSearch], tail: TailCache, beams: int
 ) -> Tensor:
     rows = batch.writing
-    attention = StepAttention(runner.path, batch.shared, batch.slots, batch.own(device), beams, tail)
+    attention = StepAttention.behind(runner.path, batch.shared, batch.slots, batch.own(), beams, tail)
     tokens = [ids[-1] for r in rows for ids in searches[r.index].open]
     places = np.array([r.cached + tail.steps for r in rows for _ in range(beams)], dtype=np.int64)
     hidden = runner.run(tokens, places, attention)

@@ -46,7 +46,7 @@ class Engine:
         files: ImageFiles | None = None,
     ) -> None:  # fmt: skip
         self.processor = processor
-        self.limits = limits or Limits()
+        self.limits = limits or Limits.on(network.device)
         self.kv_bytes, self.pass_tokens = self.limits.kv_bytes, self.limits.pass_tokens
         """What batches and passes may take now: less than `limits` say once memory was short."""
         self.runner = Runner(network)

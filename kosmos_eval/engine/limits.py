@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kosmos_eval.errors import RequestTooLongError
 from kosmos_eval.kosmos.processor import Processor
 from kosmos_eval.prompt import Output, Tokens
 from kosmos_eval.request import Generate, Generated, Request, Score, Stage, assemble, images_of
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,19 @@ class Limits:
     kv_bytes: int = 1 << 30
     slack: int = 64
     image_bytes: int = 1 << 30
+
+    @classmethod
+    def on(cls, device: torch.device) -> Limits:
+        """Sizes for a device. On a GPU: passes and batches large enough to keep it busy, memory by what it has in all.
+
+        Not by what is free at the moment: the same kind of machine is to compute the same batches.
+        """
+        if device.type != "cuda":
+            return cls()
+        import torch
+
+        memory = torch.cuda.get_device_properties(device).total_memory
+        return cls(pass_tokens=4096, rows=256, kv_bytes=memory // 4, image_bytes=memory // 16)
 
 
 def windows(requests: Iterable[Request], limits: Limits) -> Iterator[list[tuple[int, Request]]]:

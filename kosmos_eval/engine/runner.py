@@ -14,6 +14,7 @@ from kosmos_eval.engine.cache import PathCache, SlotCache, TailCache
 from kosmos_eval.engine.images import ImageTable
 from kosmos_eval.engine.memory import Memory
 from kosmos_eval.engine.split import packed_attention
+from kosmos_eval.engine.steps import FixedSteps
 from kosmos_eval.engine.tree import Node
 from kosmos_eval.kosmos.decoder import Attention
 from kosmos_eval.kosmos.model import Kosmos
@@ -31,6 +32,7 @@ class Runner:
         self.computed = 0
         self.read = 0
         self.memory = Memory()
+        self.steps = FixedSteps(network) if network.device.type == "cuda" else None
         self._images: ImageTable | None = None
         self._nodes: list[Node] = []
 
@@ -53,27 +55,38 @@ class Runner:
     def forget(self) -> None:
         """Gives up the path and its memory: a pass over it was broken off."""
         self.path, self._nodes = PathCache(self.network.config.text, self.network.device, self.network.dtype), []
+        if self.steps is not None:
+            self.steps.forget()
 
     def slots(self, rows: int, room: int) -> SlotCache:
+        """Slots for the rows of a batch; those of the batch before are given up."""
+        if self.steps is not None:
+            return self.steps.slots(rows, room)
         return SlotCache(self.network.config.text, rows, room, self.network.device, self.network.dtype)
 
-    def embed(self, keys: Tensor) -> Tensor:
+    def embed(self, keys: NDArray[np.int64]) -> Tensor:
         """Keys (positions,) to unscaled embeddings (positions, width): words, image tokens where they are negative."""
-        embeds = self.network.decoder.embed_tokens(keys.clamp_min(0))
-        if bool((keys < 0).any()):
+        device = self.network.device
+        embeds = self.network.decoder.embed_tokens(torch.from_numpy(keys.clip(min=0)).to(device))
+        places = np.flatnonzero(keys < 0)
+        if len(places):
             assert self._images is not None
             rows = self._images.rows()
             assert rows is not None
-            places = torch.nonzero(keys < 0)[:, 0]
-            embeds[places] = rows[-1 - keys[places]].to(embeds.dtype)
+            wanted = rows[torch.from_numpy(-1 - keys[places]).to(device)]
+            embeds[torch.from_numpy(places).to(device)] = wanted.to(embeds.dtype)
         return embeds
 
     def run(self, keys: Sequence[int] | NDArray[np.int64], places: NDArray[np.int64], attention: Attention) -> Tensor:
         """Hidden states (positions, width) of new positions at their places in their sequences."""
-        device = self.network.device
-        self.computed += len(keys)
-        embeds = self.embed(torch.as_tensor(np.asarray(keys, dtype=np.int64)).to(device))
-        return self.network.decoder(embeds, torch.from_numpy(places).to(device), attention)
+        self.count(len(keys))
+        embeds = self.embed(np.asarray(keys, dtype=np.int64))
+        return self.network.decoder(embeds, torch.from_numpy(places).to(self.network.device), attention)
+
+    def count(self, computed: int, read: int = 0) -> None:
+        """Takes note of positions that were computed, and of those whose logits were."""
+        self.computed += computed
+        self.read += read
 
     def packed(
         self, pieces: list[Piece], keys: NDArray[np.int64], places: NDArray[np.int64], slots: SlotCache | None
@@ -108,5 +121,5 @@ class Runner:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(rows, width) -> (rows, vocabulary), float32."""
-        self.read += len(hidden)
+        self.count(0, len(hidden))
         return self.network.decoder.logits(hidden).float()

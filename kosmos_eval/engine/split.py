@@ -58,17 +58,18 @@ class SplitAttention:
         self.own = max(piece.own for piece in pieces)
         longest = max(piece.new for piece in pieces)
         token = torch.zeros(len(pieces), longest, dtype=torch.long)
-        there = torch.zeros(len(pieces), longest, dtype=torch.bool)
+        there = []
         allowed = torch.zeros(len(pieces), longest, self.own + longest, dtype=torch.bool)
         allowed[:, :, self.own] = True  # padding sees something, lest it become NaN
         start = 0
         for row, piece in enumerate(pieces):
             new = slice(0, piece.new)
-            token[row, new], there[row, new] = torch.arange(start, start + piece.new), True
+            token[row, new] = torch.arange(start, start + piece.new)
+            there += [row * longest + place for place in range(piece.new)]
             allowed[row, new, : piece.own] = True
             allowed[row, new, self.own : self.own + piece.new] = piece.sees_new()
             start += piece.new
-        self.token, self.there = token.to(device), there.to(device)
+        self.token, self.there = token.to(device), torch.tensor(there, device=device)
         self.mask = blocking(allowed[:, None], device, dtype)
         self.rows = torch.tensor([piece.slot or 0 for piece in pieces], device=device)
 
@@ -82,8 +83,8 @@ class SplitAttention:
             own_k, own_v = torch.cat([past_k, own_k], dim=2), torch.cat([past_v, own_v], dim=2)
         of_own, own_lse = attend(padded_q, own_k, own_v, self.mask)
         self._keep(layer, k, v)
-        of_own, own_lse = of_own.transpose(1, 2)[self.there], own_lse.transpose(1, 2)[self.there]
-        return merge(Part(of_path[0].transpose(0, 1), path_lse[0].transpose(0, 1)), Part(of_own, own_lse)).values
+        own = Part(*(t.transpose(1, 2).flatten(0, 1)[self.there] for t in (of_own, own_lse)))
+        return merge(Part(of_path[0].transpose(0, 1), path_lse[0].transpose(0, 1)), own).values
 
     def _keep(self, layer: int, k: Tensor, v: Tensor) -> None:
         """Keeps the chains' keys and values in their slots."""

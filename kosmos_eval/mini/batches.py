@@ -35,6 +35,7 @@ class Batch:
     starts: Tensor
     scores: Tensor
     verdicts: Tensor
+    sides: Tensor
 
 
 def _flat(rows: Sequence[TrainingRow], name: str, dtype: torch.dtype, device: torch.device, size: int = 3) -> Tensor:
@@ -67,6 +68,7 @@ def collate(rows: Sequence[TrainingRow], width: int, device: torch.device, shift
         starts=_flat(rows, "starts", torch.long, device, 4),
         scores=_flat(rows, "scores", torch.float32, device),
         verdicts=_flat(rows, "verdicts", torch.float32, device, 4),
+        sides=_flat(rows, "sides", torch.long, device, 4),
     )
 
 

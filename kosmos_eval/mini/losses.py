@@ -27,19 +27,20 @@ CHOICE, GROUPS = 4, 8
 """In this layer head `g` is taught to look at the image token if the next character is in bins `g`, else at `<s>`."""
 WEIGH = (3, 7)
 """The head with which a question about an opinion is taught to look at the words that say most."""
-BIN_LAYER, SCORE_LAYER, RANK_LAYER = 3, 2, 2
+BIN_LAYER, SCORE_LAYER, RANK_LAYER, SIDES_LAYER = 3, 2, 2, 3
 _FLOOR = 0.1
 
 
 class Helpers(nn.Module):
     """Throw-away heads: the bin of the next character in its strip, the place of the newest among those of its strip,
-    and the verdict of the word before."""
+    the verdict of the word before, and the two sides of an answer that is their exclusive or."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.bin = nn.Linear(width, STRIP * BINS)
         self.rank = nn.Linear(width, RANKS)
         self.score = nn.Linear(width, 1)
+        self.sides = nn.Linear(width, 2)
 
 
 def _pointing(decoded: Decoded, heads: Iterable[tuple[int, int]], wanted: Tensor) -> Tensor:
@@ -79,8 +80,9 @@ def decoder_loss(
     wide = decoder.config.attention_heads
     taught = [h for h in dict.fromkeys((*HERE, *AHEAD, *STARTS, *choosing, WEIGH)) if h[0] < depth and h[1] < wide]
     embeds = embed(decoder.embed_tokens.weight, batch)
-    bin_layer, score_layer, rank_layer = (min(layer, depth - 1) for layer in (BIN_LAYER, SCORE_LAYER, RANK_LAYER))
-    decoded = decode(decoder, embeds, batch.index, {bin_layer, score_layer, rank_layer}, taught)
+    tapped = (BIN_LAYER, SCORE_LAYER, RANK_LAYER, SIDES_LAYER)
+    bin_layer, score_layer, rank_layer, sides_layer = (min(layer, depth - 1) for layer in tapped)
+    decoded = decode(decoder, embeds, batch.index, {bin_layer, score_layer, rank_layer, sides_layer}, taught)
     target, weight = batch.ids[:, 1:], batch.weights[:, 1:]
     counts = weight > 0
     logits = decoder.logits(decoded.hidden[:, :-1][counts]).float()
@@ -118,4 +120,10 @@ def decoder_loss(
         weigh = _weighing(decoded, batch.verdicts)
         loss = loss + 0.3 * weigh
         figures["weigh"] = weigh.item()
+    if len(batch.sides):
+        rows, places = batch.sides[:, :2].unbind(1)
+        said = helpers.sides(decoded.layers[sides_layer][rows, places]).float()
+        sides = F.binary_cross_entropy_with_logits(said, batch.sides[:, 2:].float())
+        loss = loss + sides
+        figures["sides"] = sides.item()
     return loss, figures

@@ -49,13 +49,14 @@ class Photo:
 
 @dataclass(frozen=True, slots=True)
 class Meme:
-    """A meme's text and where it stands, what is pictured, and whether the two together are mean."""
+    """A meme's text and where it stands, what is pictured, whether that is nice, and the text's stance to it."""
 
     text: str
     places: list[Place]
     kind: str
     rationale: str
-    mean: bool
+    nice: bool
+    stance: str
 
 
 Made = tuple[T, Pixels]
@@ -84,7 +85,7 @@ class Pool(Generic[T]):
 
     def _rng(self, place: int) -> random.Random:
         turn = (self.renewed - place + self.size - 1) // self.size
-        return random.Random(f"{self.bench.recipe.seed}:{self.name}:{place}:{turn}")
+        return random.Random(f"{self.bench.recipe.seed}:{self.bench.own(self.name)}:{place}:{turn}")
 
     def fill(self, renewed: int = 0) -> None:
         """Makes all entries as they are after so many renewals."""
@@ -162,7 +163,7 @@ def make_meme(rng: random.Random) -> Made[Meme]:
     item, labels = hateful_memes.sample("train", fresh_index(rng)), Labels()
     labelling.label_text(labels, item.chars, item.image.width)
     text = "".join(c[0] for c in item.chars)
-    return Meme(text, labels.places, item.kind, item.rationale, bool(item.label)), shrink(item.image)
+    return Meme(text, labels.places, item.kind, item.rationale, item.nice, item.stance), shrink(item.image)
 
 
 def encode_panels(bench: Workbench) -> dict[tuple[int, int, int, int], Tensor]:

@@ -23,13 +23,14 @@ class Words:
     """A piece of text. `weight` says how much predicting it counts: 0 for what a prompt gives.
 
     `places` says where the characters after the leading space stand in the picture before; `scores` (by word) what
-    each word says, for the text of an opinion.
+    each word says, for the text of an opinion; `sides` what an answer weighs against each other, as 0 or 1 each.
     """
 
     text: str
     weight: float = 0.0
     places: Sequence[Place] | None = None
     scores: dict[str, float] | None = None
+    sides: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ class TrainingRow:
     `here` and `ahead` are (position, position of an image token): where the character at a position was read, and
     where the next one will be; `bins` is (position, bin of the next character); `starts` (position, position of the
     first token read from the same image token, how many came between); `scores` (position, score of the word that ended
-    before it); `verdicts` (position of a question, position of a scored word, its share of the scores).
+    before it); `verdicts` (position of a question, position of a scored word, its share of the scores);
+    `sides` (position of a question, the two sides of its answer).
     """
 
     ids: list[int] = field(default_factory=lambda: [BOS])
@@ -68,6 +70,7 @@ class TrainingRow:
     starts: list[tuple[int, int, int]] = field(default_factory=list)
     scores: list[tuple[int, float]] = field(default_factory=list)
     verdicts: list[tuple[int, int, float]] = field(default_factory=list)
+    sides: list[tuple[int, int, int]] = field(default_factory=list)
 
     def add(self, number: int, weight: float) -> None:
         self.ids.append(number)
@@ -111,6 +114,8 @@ def _add_run(row: TrainingRow, run: Sequence[Words]) -> None:
             _point(row, part.places, inside - 1, inside + len(piece) - 2)
         if piece[0] == "▁":
             _score(row, run, owner, inside)
+        if inside == 0 and part.sides is not None:
+            row.sides.append((len(row.ids) - 2, *part.sides))
         inside += len(piece)
         if part.weight > 1 and scored < len(row.scores):
             _judge(row, row.scores[scored:])

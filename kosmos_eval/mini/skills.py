@@ -173,7 +173,7 @@ def judge_meme(draw: Draw) -> list[Part]:
     if kind >= 0.6:
         return judge_account(draw)
     meme, embeds = draw.stock.memes.draw(draw.rng)
-    scores, verdict = draw.stock.meme_scores, _verdict(meme.mean)
+    scores, verdict = draw.stock.meme_scores, _verdict(meme.nice, meme.stance)
     if kind < 0.15:
         return [Picture(embeds), *verdict]
     if kind < 0.4:
@@ -181,8 +181,9 @@ def judge_meme(draw: Draw) -> list[Part]:
     return [Picture(embeds), DETAIL, *_account(meme, scores), End(2.0)]
 
 
-def _verdict(mean: bool) -> list[Part]:
-    return [HATE, _answer("yes" if mean else "no"), End()]
+def _verdict(nice: bool, stance: str) -> list[Part]:
+    answer = "yes" if is_mean(nice, stance) else "no"
+    return [HATE, Words(f" {answer}", ANSWER, sides=(int(nice), int(stance == LIKE))), End()]
 
 
 def judge_account(draw: Draw) -> list[Part]:
@@ -193,7 +194,7 @@ def judge_account(draw: Draw) -> list[Part]:
     while belongs_to_eval(text):
         text = random_meme_text(rng, stance)
     told = tell_meme(rng.choice(list(NICE if nice else NASTY)), text)
-    return [DETAIL, Words(f" {told}", LANGUAGE, None, draw.stock.meme_scores), *_verdict(is_mean(nice, stance))]
+    return [DETAIL, Words(f" {told}", LANGUAGE, None, draw.stock.meme_scores), *_verdict(nice, stance)]
 
 
 def judge_matrix(draw: Draw) -> list[Part]:
@@ -227,7 +228,7 @@ _SHOTS = ("judge_page", "ask_scene", "caption_scene", "ask_photo", "judge_meme",
 def with_shots(draw: Draw) -> list[Part]:
     """Several examples of one task in a row, as a few-shot prompt has them: each counts."""
     skill = SKILLS[draw.rng.choice(_SHOTS)]
-    count = draw.rng.choice((2, 2, 3, 3, 5, 5, 9))
+    count = draw.rng.choice((2, 2, 2, 3, 3, 5, 9))
     if skill is transcribe:
         count = min(count, 5)
     parts: list[Part] = []

@@ -19,6 +19,7 @@ from kosmos_eval.mini.sharpening import Sharpening
 from kosmos_eval.mini.skills import Stock
 from kosmos_eval.mini.word_scores import meme_scores, word_scores
 from kosmos_eval.mini.workbench import Workbench, set_rate, step_rng
+from kosmos_eval.mini.workers import average_gradients
 
 NAME = "decode"
 _SKILLS_A_STEP = 2
@@ -122,6 +123,7 @@ class Pupils:
     """What learns in this stage: the decoder and its helpers, and with `vision_lr` vision and the readers of labels."""
 
     def __init__(self, bench: Workbench, stage: DecodeStage, corpus: Corpus) -> None:
+        self.workers = bench.workers
         self.helpers = Helpers(bench.network.config.text.embed_dim).to(bench.device)
         self.decoder = [*bench.network.decoder.parameters(), *self.helpers.parameters()]
         self.heads: nn.Module = self.helpers
@@ -136,7 +138,9 @@ class Pupils:
     def optimiser(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(self.groups, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
 
-    def clip(self) -> None:
+    def align(self) -> None:
+        """The workers' gradients become one, and none too large."""
+        average_gradients([p for group in self.groups for p in group["params"]], self.workers)
         for group in self.groups:
             nn.utils.clip_grad_norm_(group["params"], CLIP_NORM)
 
@@ -145,12 +149,13 @@ def _step(
     bench: Workbench, stage: DecodeStage, stock: Stock, pupils: Pupils, optimiser: torch.optim.Optimizer, step: int,
     longest: int,
 ) -> dict[str, dict[str, float]]:  # fmt: skip
-    rng = step_rng(bench.recipe.seed, NAME, step)
+    rng = bench.stream(NAME, step)
     optimiser.zero_grad(set_to_none=True)
     found = {}
     budget = stage.token_budget // _SKILLS_A_STEP
     weights = skill_weights(stage, step)
-    for skill in rng.choices(list(weights), list(weights.values()), k=_SKILLS_A_STEP):
+    together = step_rng(bench.recipe.seed, "skills", step)  # workers that do the same wait less for each other
+    for skill in together.choices(list(weights), list(weights.values()), k=_SKILLS_A_STEP):
         if skill == "transcribe" and pupils.sharpening is not None:
             reading = pupils.sharpening.draw(rng, stock.scores, longest, budget)
             with bench.mixed_precision():
@@ -164,6 +169,6 @@ def _step(
                 loss, figures = decoder_loss(bench.network, pupils.helpers, batch, stage.pointer_weight)
         loss.backward()
         found[skill] = figures
-    pupils.clip()
+    pupils.align()
     optimiser.step()
     return found

@@ -15,7 +15,8 @@ from kosmos_eval.mini.dense_labels import BINS, SLOTS, STRIP, TOKENS, Ints
 from kosmos_eval.mini.fast import encode_patches, resample
 from kosmos_eval.mini.pictures import DenseExample, dense_batch, normalise
 from kosmos_eval.mini.vision_init import keep_positions
-from kosmos_eval.mini.workbench import Workbench, set_rate, step_rng
+from kosmos_eval.mini.workbench import Workbench, set_rate
+from kosmos_eval.mini.workers import average_gradients
 
 CLIP_NORM = 1.0
 
@@ -70,7 +71,7 @@ def train_dense(bench: Workbench, name: str, stage: DenseStage, sentences: Seque
     first, _ = bench.restore(name, heads, optimiser)
     keep_positions(network.vision)
     for step in range(first, stage.schedule.steps):
-        batch = dense_batch(step_rng(bench.recipe.seed, name, step), sentences, stage.mix, bench.recipe.official_look)
+        batch = dense_batch(bench.stream(name, step), sentences, stage.mix, bench.recipe.official_look)
         set_rate(optimiser, stage.schedule.at(step))
         result = _step(bench, heads, optimiser, batch, tokens, learning=step >= stage.heads_first)
         if step % bench.recipe.log_every == 0:
@@ -98,6 +99,7 @@ def _step(
         result: DenseLoss = heads(seen, chars, attributes)
     optimiser.zero_grad(set_to_none=True)
     result.loss.backward()
+    average_gradients([p for group in optimiser.param_groups for p in group["params"]], bench.workers)
     for group in optimiser.param_groups:
         nn.utils.clip_grad_norm_(group["params"], CLIP_NORM)
     optimiser.step()

@@ -17,6 +17,7 @@ from kosmos_eval.mini.sentences import Corpus, load_corpus
 from kosmos_eval.mini.stage_dense import train_dense
 from kosmos_eval.mini.vision_init import init_vision, keep_positions
 from kosmos_eval.mini.workbench import Workbench, device_of_choice
+from kosmos_eval.mini.workers import join, leave
 
 STAGES = ("patches", "tokens", "decode")
 
@@ -31,7 +32,8 @@ def new_bench(recipe: Recipe, out: Path, start: Path | None = None) -> Workbench
     else:
         network = Kosmos(recipe.network.build()).to(device)
         init_vision(network.vision)
-    return Workbench(recipe, out, network, device, warm=start is not None)
+    worker, workers = join()
+    return Workbench(recipe, out, network, device, warm=start is not None, worker=worker, workers=workers)
 
 
 def run_stage(bench: Workbench, stage: str, corpus: Corpus) -> None:
@@ -70,6 +72,7 @@ def main() -> None:
     corpus = load_corpus(given.sentences)
     for stage in given.stages:
         run_stage(bench, stage, corpus)
+    leave()
 
 
 if __name__ == "__main__":

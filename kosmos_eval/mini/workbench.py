@@ -55,11 +55,24 @@ class Workbench:
     device: torch.device
     warm: bool = False
     """Whether the network began as a trained checkpoint, which needs no head start."""
+    worker: int = 0
+    workers: int = 1
+    """This worker's number, and how many share the run; the first writes its files."""
     started: float = field(default_factory=time.monotonic)
     saved: float = field(default_factory=time.monotonic)
 
+    def stream(self, stage: str, step: int) -> random.Random:
+        """This worker's random stream of one step."""
+        return step_rng(self.recipe.seed, self.own(stage), step)
+
+    def own(self, name: str) -> str:
+        """The name of what each worker draws for itself; the first's is that of a run without others."""
+        return f"{name}:{self.worker}" if self.worker else name
+
     def log(self, stage: str, step: int, **figures: Any) -> None:
         """One line of JSON."""
+        if self.worker:
+            return
         row = {"stage": stage, "step": step, "seconds": round(time.monotonic() - self.started, 1)}
         row |= {k: round(v, 5) if isinstance(v, float) else v for k, v in figures.items()}
         with (self.out / "log.jsonl").open("a", encoding="utf-8") as stream:
@@ -76,10 +89,12 @@ class Workbench:
 
     def due(self) -> bool:
         """Whether it is time to save again."""
-        return time.monotonic() - self.saved > 60 * self.recipe.save_minutes
+        return not self.worker and time.monotonic() - self.saved > 60 * self.recipe.save_minutes
 
     def save(self, stage: str, step: int, heads: nn.Module, optimiser: torch.optim.Optimizer, **extra: Any) -> None:
         """Writes the stage's state whole, or not at all."""
+        if self.worker:
+            return
         state = {
             "step": step, "network": self.network.state_dict(), "heads": heads.state_dict(),
             "optimiser": optimiser.state_dict(), "extra": extra,
