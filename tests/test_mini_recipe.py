@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import socket
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -17,6 +21,7 @@ from kosmos_eval.data.mini.icons import NICE
 from kosmos_eval.data.mini.questions import random_questions
 from kosmos_eval.data.mini.seeding import belongs_to_eval
 from kosmos_eval.data.render_text import render_text
+from kosmos_eval.errors import DataError
 from kosmos_eval.kosmos.decoder import CausalAttention
 from kosmos_eval.kosmos.weights import load_network
 from kosmos_eval.mini import stage_decode, stage_dense
@@ -26,12 +31,14 @@ from kosmos_eval.mini.dense_labels import CONTEXT, Labels, label_text, place_of
 from kosmos_eval.mini.export import CHECKPOINT, write_checkpoint
 from kosmos_eval.mini.fast import decode, encode_patches, resample
 from kosmos_eval.mini.pictures import normalise, shrink
+from kosmos_eval.mini.pools import Pool
 from kosmos_eval.mini.scripts import End, Picture, Words, build_row
 from kosmos_eval.mini.sentences import Corpus, Labelled
 from kosmos_eval.mini.skills import Draw, Stock, _found, judge_account
 from kosmos_eval.mini.tokenizer import ALPHABET, EOS, build_tokenizer
 from kosmos_eval.mini.train import STAGES, new_bench, run_stage
 from kosmos_eval.mini.word_scores import meme_scores
+from kosmos_eval.mini.workers import average_gradients, join, leave
 
 TINY = {
     "seed": 3,
@@ -125,6 +132,11 @@ def test_words_of_a_meme_tell_its_stance_and_accounts_keep_off_the_eval_texts() 
         nice = kind.split(" ", 4)[-1] in NICE
         like = sum(scores.get(word, 0.0) for word in f"{text}.".split()) > 0
         right += (answer == " yes") == (nice != like)
+        row = build_row(parts)
+        ((question, *sides),) = row.sides
+        assert row.weights[question] == 0 < row.weights[question + 1]
+        assert (answer == " yes") == (sides[0] != sides[1])
+        assert sides[0] == nice
     assert right > 290
 
 
@@ -174,11 +186,13 @@ def test_a_run_goes_on_from_an_exported_checkpoint(recipe: Recipe, tmp_path: Pat
     assert all(torch.equal(exported[name], tensor) for name, tensor in bench.network.resampler.state_dict().items())
 
 
-@pytest.mark.parametrize("vision_lr", [0.0, 0.5])
-def test_vision_learns_along_only_where_the_recipe_says_so(recipe: Recipe, tmp_path: Path, vision_lr: float) -> None:
+@pytest.mark.parametrize(("vision_lr", "skill"), [(0.0, "transcribe"), (0.5, "transcribe"), (0.5, "see")])
+def test_vision_learns_along_only_where_the_recipe_says_so(
+    recipe: Recipe, tmp_path: Path, vision_lr: float, skill: str
+) -> None:
     checkpoint = tmp_path / "checkpoint"
     write_checkpoint(new_bench(recipe, tmp_path / "first").network, checkpoint)
-    skills = {"transcribe": [(0, 1.0)]}
+    skills = {skill: [(0, 1.0)]}
     decode_stage = recipe.decode.model_copy(update={"vision_lr": vision_lr, "heads_first": 1, "skills": skills})
     bench = new_bench(recipe.model_copy(update={"decode": decode_stage}), tmp_path / "again", start=checkpoint)
     before = {name: weight.clone() for name, weight in bench.network.vision.state_dict().items()}
@@ -186,6 +200,51 @@ def test_vision_learns_along_only_where_the_recipe_says_so(recipe: Recipe, tmp_p
     same = all(torch.equal(before[name], weight) for name, weight in bench.network.vision.state_dict().items())
     assert same == (vision_lr == 0)
     run_stage(bench, "decode", CORPUS)  # finished: read back whole, heads of both kinds included
+
+
+@pytest.mark.parametrize(("skill", "said"), [("transcirbe", "transcirbe"), ("see", "vision_lr")])
+def test_a_skill_that_cannot_be_taught_is_an_error(recipe: Recipe, tmp_path: Path, skill: str, said: str) -> None:
+    stage = recipe.decode.model_copy(update={"skills": {skill: [(0, 1.0)]}})
+    with pytest.raises(DataError, match=said):
+        run_stage(new_bench(recipe.model_copy(update={"decode": stage}), tmp_path), "decode", CORPUS)
+
+
+def _work(worker: int, port: int, folder: Path) -> None:
+    """One of two workers: a gradient of both, one of the second alone, and none."""
+    os.environ |= {"RANK": str(worker), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    assert join() == (worker, 2)
+    both, one, none = (torch.nn.Parameter(torch.zeros(2, 3)) for _ in range(3))
+    both.grad = torch.full((2, 3), 1.0 + 2 * worker)
+    one.grad = torch.arange(6.0).view(2, 3) if worker else None
+    average_gradients([both, one, none], 2)
+    torch.save([both.grad, one.grad, none.grad], folder / f"{worker}.pt")
+    leave()
+
+
+def test_workers_step_on_the_mean_of_their_gradients(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(_work, (port, tmp_path), nprocs=2)
+    for worker in range(2):
+        both, one, none = torch.load(tmp_path / f"{worker}.pt")
+        assert torch.equal(both, torch.full((2, 3), 2.0))
+        assert torch.equal(one, torch.arange(6.0).view(2, 3) / 2)
+        assert none is None
+
+
+def test_workers_draw_examples_of_their_own_and_the_first_alone_writes(recipe: Recipe, tmp_path: Path) -> None:
+    first, second = (replace(new_bench(recipe, tmp_path / "run"), worker=n, workers=2) for n in range(2))
+    assert first.stream("decode", 7).random() != second.stream("decode", 7).random()
+    pools = [Pool(bench, "pages", 4, lambda rng: (rng.random(), np.zeros((224, 224, 3), np.uint8))) for bench in
+             (first, second)]  # fmt: skip
+    for pool in pools:
+        pool.fill()
+    assert not set(pools[0].items) & set(pools[1].items)
+    second.log("decode", 1, loss=1.0)
+    second.save("decode", 1, first.network, torch.optim.AdamW(first.network.parameters()))
+    assert not list((tmp_path / "run").iterdir())
+    assert not second.due()
 
 
 def _agrees_with_hugging_face(folder: Path) -> None:

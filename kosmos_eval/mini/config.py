@@ -77,7 +77,8 @@ class DecodeStage(_Strict):
 
     With a `vision_lr` above 0 vision learns on: its rate as a share of the decoder's. Pages are then read live, one
     or two other pictures (drawn by `beside`) with each batch of them, and for `heads_first` steps the readers of labels
-    learn alone. Panels of matrices are encoded once, so that `judge_matrix` wants frozen vision.
+    learn alone; the skill `see` has the readers alone read pictures of the mix of that name. Panels of matrices are
+    encoded once, so that `judge_matrix` wants frozen vision.
     """
 
     schedule: Schedule
@@ -90,6 +91,7 @@ class DecodeStage(_Strict):
     first_length: int = 32
     vision_lr: float = Field(0.0, ge=0, le=1)
     heads_first: int = 150
+    see: dict[str, int] = {"page": 9, "scene": 1, "photograph": 1, "meme": 2}
     beside: dict[str, int] = {"scene": 2, "photograph": 1, "meme": 2, "panel": 1}
     skills: dict[str, list[tuple[int, float]]]
 

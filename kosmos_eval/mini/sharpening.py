@@ -83,6 +83,13 @@ class Sharpening(nn.Module):
         width = self.bench.network.config.text.embed_dim
         return Reading(collate(rows, width, self.bench.device, draw_shifts(rng, rows)), labels, right)
 
+    def see(self, rng: random.Random) -> tuple[Tensor, float]:
+        """The readers' loss on pictures that nobody transcribes, most of them full pages, and the share they read.
+
+        A page with all it holds takes the vision tower no longer than a short one, and no decoder has to run."""
+        examples = self._pictures(rng, self.stage.see)
+        return self._read(self._encode(examples), examples)
+
     def _pictures(self, rng: random.Random, mix: dict[str, int]) -> list[DenseExample]:
         return dense_batch(rng, self.texts, mix, self.bench.recipe.official_look)
 

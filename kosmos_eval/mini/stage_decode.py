@@ -7,21 +7,22 @@ import random
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from kosmos_eval.mini.batches import collate, draw_rows, draw_shifts
+from kosmos_eval.errors import DataError, nearest
+from kosmos_eval.mini.batches import Batch, collate, draw_rows, draw_shifts
 from kosmos_eval.mini.config import DecodeStage
 from kosmos_eval.mini.decoder_init import free_mask, init_decoder
 from kosmos_eval.mini.losses import Helpers, decoder_loss
 from kosmos_eval.mini.pools import Pool, encode, encode_panels, make_meme, make_photo, make_scene, page_maker
 from kosmos_eval.mini.sentences import Corpus
 from kosmos_eval.mini.sharpening import Sharpening
-from kosmos_eval.mini.skills import Stock
+from kosmos_eval.mini.skills import SKILLS, Stock
 from kosmos_eval.mini.word_scores import meme_scores, word_scores
 from kosmos_eval.mini.workbench import Workbench, set_rate, step_rng
 from kosmos_eval.mini.workers import average_gradients
 
-NAME = "decode"
+NAME, SEE = "decode", "see"
 _SKILLS_A_STEP = 2
 _SURE, _GROWTH, _LONGEST, _MEMORY = 0.72, 1.04, 330, 0.8
 CLIP_NORM, _RESCALED_ON = 1.0, 32
@@ -63,6 +64,15 @@ def skill_weights(stage: DecodeStage, step: int) -> dict[str, float]:
     return found
 
 
+def check_skills(stage: DecodeStage) -> None:
+    """Raises DataError for a skill that there is not, or that this stage cannot teach."""
+    for skill in stage.skills:
+        if skill == SEE and stage.vision_lr == 0:
+            raise DataError(f"skill {SEE!r} teaches vision alone: it wants a `vision_lr` above 0")
+        if skill not in (*SKILLS, SEE):
+            raise DataError(f"no skill {skill!r}{nearest(skill, (*SKILLS, SEE))}")
+
+
 def rescale_images(bench: Workbench, corpus: Corpus) -> None:
     """Image tokens times sqrt(width) get unit rms, which is what word embeddings have: else they drown the words.
 
@@ -88,6 +98,7 @@ def _longer(longest: float, memory: float, figures: dict[str, float]) -> tuple[f
 
 def train_decode(bench: Workbench, stage: DecodeStage, corpus: Corpus) -> None:
     """Runs the stage to its end, from where it stopped. Each step takes two skills, half of the budget each."""
+    check_skills(stage)
     network = bench.network
     for part in (network.vision, network.resampler):
         part.requires_grad_(stage.vision_lr > 0)
@@ -156,19 +167,24 @@ def _step(
     weights = skill_weights(stage, step)
     together = step_rng(bench.recipe.seed, "skills", step)  # workers that do the same wait less for each other
     for skill in together.choices(list(weights), list(weights.values()), k=_SKILLS_A_STEP):
-        if skill == "transcribe" and pupils.sharpening is not None:
+        if pupils.sharpening is not None and skill == SEE:
+            loss, right = pupils.sharpening.see(rng)
+            figures = {"readers": right}
+        elif pupils.sharpening is not None and skill == "transcribe":
             reading = pupils.sharpening.draw(rng, stock.scores, longest, budget)
-            with bench.mixed_precision():
-                loss, figures = decoder_loss(bench.network, pupils.helpers, reading.batch, stage.pointer_weight)
-            loss = loss + reading.labels
-            figures["readers"] = reading.right
+            loss, figures = _decoded(bench, stage, pupils, reading.batch)
+            loss, figures["readers"] = loss + reading.labels, reading.right
         else:
             rows = draw_rows(rng, stock, skill, longest, budget)
             batch = collate(rows, bench.network.config.text.embed_dim, bench.device, draw_shifts(rng, rows))
-            with bench.mixed_precision():
-                loss, figures = decoder_loss(bench.network, pupils.helpers, batch, stage.pointer_weight)
+            loss, figures = _decoded(bench, stage, pupils, batch)
         loss.backward()
         found[skill] = figures
     pupils.align()
     optimiser.step()
     return found
+
+
+def _decoded(bench: Workbench, stage: DecodeStage, pupils: Pupils, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+    with bench.mixed_precision():
+        return decoder_loss(bench.network, pupils.helpers, batch, stage.pointer_weight)
