@@ -192,12 +192,14 @@ class Engine:
             yield from pack
             rows = rows[len(pack) :]
 
-    def _score(self, rows: list[Row], slots: SlotCache | None) -> None:
-        """Scores the choices of rows in one pass."""
+    def _score(self, rows: list[Row], slots: SlotCache | None, beside: Batch | None = None) -> None:
+        """Scores the choices of rows in one pass, of rows in `slots` or `beside` a batch that lies in its own."""
         logprobs = self.runner.logits(self._pass(rows, slots)).log_softmax(dim=-1)
         likeliest = logprobs.argmax(dim=-1)
         if slots is None:
-            self.runner.note_memory([], sum(r.trunk + len(r.choices.keys) for r in rows if r.choices))
+            lying = beside.rows if beside else []
+            positions = sum(r.trunk + len(r.choices.keys) for r in rows if r.choices) + sum(r.cached for r in lying)
+            self.runner.note_memory([beside.slots] if beside else [], positions)
         start = 0
         for row in rows:
             assert row.choices is not None
@@ -259,7 +261,7 @@ class Engine:
             if pack[0].beams:
                 logits.append(self._prefill(pack, batch.slots))
             else:
-                self._score(pack, None)
+                self._score(pack, None, batch)
         for row in writing:
             row.node = node
         self._decode(batch, len(writing), torch.cat(logits))
