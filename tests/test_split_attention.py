@@ -121,3 +121,13 @@ def test_slots_never_show_memory_that_was_not_cleared() -> None:
     assert slots.room >= 400
     assert bool((slots.k[0][:, :, :3] == 1.0).all())
     assert not any(bool(tensor.isnan().any()) for tensor in (*slots.k, *slots.v))
+
+
+@given(seed=st.integers(0, 99), keys=st.integers(1, 90))
+def test_parts_in_half_precision_are_added_up_in_full(seed: int, keys: int) -> None:
+    """Scores of 20 have two digits in bfloat16: weights would be off by a twentieth."""
+    generator = torch.Generator().manual_seed(seed)
+    q, k, v = (torch.randn(1, 2, n, 16, generator=generator).mul(3).bfloat16() for n in (4, keys + 1, keys + 1))
+    found = parts.merge(*(parts.written_out(q, k[:, :, own], v[:, :, own]) for own in (slice(keys), slice(keys, None))))
+    weights = (q.float() @ k.float().transpose(-1, -2) / 4).softmax(-1)
+    torch.testing.assert_close(found.values.float(), weights @ v.float(), atol=0.04, rtol=0.02)

@@ -53,7 +53,9 @@ class PathCache(_Tensors):
     def reserve(self, length: int) -> None:
         """Makes room for `length` positions; what is there stays."""
         if length > self.room:
-            self.room = -(-length // GROWTH) * GROWTH
+            # On a GPU, what was recorded has to be recorded anew when the path moves: there it moves rarely.
+            least = length if self.k[0].device.type == "cpu" else max(length, 2 * self.room)
+            self.room = -(-least // GROWTH) * GROWTH
             self.k = [_grown(t, self.room) for t in self.k]
             self.v = [_grown(t, self.room) for t in self.v]
 
@@ -88,9 +90,10 @@ class SlotCache(_Tensors):
 
     @property
     def nbytes(self) -> int:
-        """What was touched on a CPU, all of it elsewhere."""
-        whole = super().nbytes
-        return whole * self.clean // self.room if self.room and self.k[0].device.type == "cpu" else whole
+        """What was touched on a CPU; elsewhere all of the memory that it lies in."""
+        if self.k[0].device.type != "cpu":
+            return sum(t.untyped_storage().nbytes() for t in (*self.k, *self.v))
+        return super().nbytes * self.clean // self.room if self.room else 0
 
     def reserve(self, length: int) -> None:
         """Makes the first `length` positions of every row fit for use; what is there stays."""

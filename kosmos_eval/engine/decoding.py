@@ -122,11 +122,11 @@ def write_greedily(
 def _greedy_step(runner: Runner, batch: Batch, written: dict[int, list[int]]) -> Tensor:
     rows = batch.writing
     tokens, own = [written[r.index][-1] for r in rows], batch.own()
+    batch.slots.reserve(max(own) + 1)  # lent slots that have to grow are no longer where steps are recorded
     if runner.steps is not None and runner.steps.holds(batch.slots):
         logits = runner.steps.run(runner.path, batch.shared, own, tokens)
         runner.count(len(rows), len(rows))
     else:
-        batch.slots.reserve(max(own) + 1)
         attention = StepAttention.behind(runner.path, batch.shared, batch.slots, own)
         places = np.array([r.cached for r in rows], dtype=np.int64)
         logits = runner.logits(runner.run(tokens, places, attention))

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from kosmos_eval.engine.image_files import ImageFiles
 
 
+_PADDED = 4
+"""So many times its budget of positions may a pass take when its rows are padded."""
+
+
 class Engine:
     """Runs requests on a Kosmos network. `limits` say how much is done at once; they do not change what is said."""
 
@@ -117,13 +121,15 @@ class Engine:
     def _packs(self, rows: list[Row]) -> Iterator[list[Row]]:
         """Rows on one node, all scoring or all writing, up to the token budget of a pass."""
         pack: list[Row] = []
-        size = 0
+        size, longest = 0, 0
         for row in rows:
             new = row.new
+            longest = max(longest, new)
+            padded = (len(pack) + 1) * longest  # what the own parts of rows take where they are attended as one batch
             if pack and (row.node is not pack[0].node or bool(row.beams) != bool(pack[0].beams)
-                         or size + new > self.pass_tokens):  # fmt: skip
+                         or size + new > self.pass_tokens or padded > _PADDED * self.pass_tokens):  # fmt: skip
                 yield pack
-                pack, size = [], 0
+                pack, size, longest = [], 0, new
             pack.append(row)
             size += new
         if pack:
@@ -232,6 +238,7 @@ class Engine:
                 if not out_of_memory(error) or len(batch) == 1:
                     raise
                 self.kv_bytes, short = min(self.kv_bytes, needed) // 2, True
+                self.pass_tokens //= 2
                 self.runner.forget()
             again = []
             for row, (stage, node, cached) in zip(batch, before, strict=True):

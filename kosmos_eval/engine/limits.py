@@ -43,7 +43,7 @@ class Limits:
         import torch
 
         memory = torch.cuda.get_device_properties(device).total_memory
-        return cls(pass_tokens=4096, rows=256, kv_bytes=memory // 4, image_bytes=memory // 16)
+        return cls(pass_tokens=4096, rows=256, kv_bytes=memory // 8, image_bytes=memory // 16)
 
 
 def windows(requests: Iterable[Request], limits: Limits) -> Iterator[list[tuple[int, Request]]]:

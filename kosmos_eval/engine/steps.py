@@ -6,6 +6,9 @@ write and their own positions are rounded up, what is beyond them is hidden, and
 places, lengths) comes in one small tensor. The path is taken as long as it is: the batches of a cell mostly have the
 same. Beams are not recorded: their tails are reordered.
 
+Which shape a step has follows from its rows alone, not from what was recorded before: recorded or not, the same kernels
+run, so that a run that was broken off and goes on says the same.
+
 Nothing here needs a GPU but the recording itself (`record`): elsewhere a step of fixed shape is computed as it stands.
 """
 
@@ -13,20 +16,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from kosmos_eval.engine.attention import StepAttention, hiding
 from kosmos_eval.engine.cache import PathCache, SlotCache
-from kosmos_eval.engine.memory import out_of_memory
 from kosmos_eval.kosmos.model import Kosmos
 
 OWN = 64
 """Own positions are rounded up to a multiple of so many, rows to a power of two."""
-_RECORDED_AFTER, _MOST = 1, 64
-"""A shape is recorded when it comes back for the second time; so many of them are kept."""
+_RECORDED_AFTER, _MOST = 8, 16
+"""A shape is recorded after so many steps of it (recording takes about four); so many shapes are kept."""
 
 
 class Shape(NamedTuple):
@@ -65,31 +67,42 @@ class FixedStep:
         self.logits = network.decoder.logits(out).float()
 
 
-Record = Callable[[FixedStep, Any], Callable[[], None]]
+class Recorder(Protocol):
+    """What records a step, runs it once, and returns what replays it."""
+
+    def __call__(self, step: FixedStep) -> Callable[[], None]: ...
 
 
-def record(step: FixedStep, pool: Any) -> Callable[[], None]:
-    """Records a step as a CUDA graph, runs it, and returns what replays it. `pool` is memory that graphs share."""
-    with torch.cuda.device(step.network.device):
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            step.compute()  # libraries set themselves up at their first call, which must not be recorded
-        torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
-            step.compute()
-        graph.replay()
-    return graph.replay
+class CudaRecorder:
+    """Records steps as CUDA graphs, each with memory of its own: what graphs share must outlive them all."""
+
+    def __init__(self) -> None:
+        self._stream: torch.cuda.Stream | None = None
+
+    def __call__(self, step: FixedStep) -> Callable[[], None]:
+        with torch.cuda.device(step.network.device):
+            # Libraries take workspaces at their first call on a stream, which must not be recorded: one stream for all.
+            stream = self._stream = self._stream or torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            graph = torch.cuda.CUDAGraph()
+            try:
+                with torch.cuda.stream(stream):  # which is left again whatever happens to the recording
+                    step.compute()
+                    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                        step.compute()
+            finally:
+                torch.cuda.current_stream().wait_stream(stream)
+            step.logits.fill_(float("nan"))  # what was not recorded would go unnoticed else
+            graph.replay()
+        return graph.replay
 
 
 class FixedSteps:
     """The slots that batches write in, one after another, and the steps that were recorded on them."""
 
-    def __init__(self, network: Kosmos, recorder: Record = record) -> None:
-        self.network, self.record = network, recorder
+    def __init__(self, network: Kosmos, recorder: Recorder | None = None) -> None:
+        self.network, self.record = network, recorder or CudaRecorder()
         self.records = True
-        self.pool = torch.cuda.graph_pool_handle() if network.device.type == "cuda" else None
         self.held: SlotCache | None = None
         self.known: dict[Shape, FixedStep] = {}
         self.path_at = (0, 0)
@@ -104,12 +117,11 @@ class FixedSteps:
         There is a position more than any row has: that is where what is rounded up writes.
         """
         rows_held, room_held = 1 << (rows - 1).bit_length(), _up(room, OWN) + 1
-        held = self.held
-        if held is None or len(held.k[0]) < rows_held or held.room < room_held:
+        if self.held is None or len(self.held.k[0]) < rows_held or self.held.room < room_held:
             self.forget()
             config = self.network.config.text
-            held = self.held = SlotCache(config, rows_held, room_held, self.network.device, self.network.dtype)
-        return held.lend(rows, room)
+            self.held = SlotCache(config, rows_held, room_held, self.network.device, self.network.dtype)
+        return self.held.lend(rows, room)
 
     def holds(self, slots: SlotCache) -> bool:
         """Whether these slots are where steps are recorded; slots that had to grow are elsewhere."""
@@ -138,32 +150,29 @@ class FixedSteps:
         return step.logits[:rows]
 
     def _step(self, path: PathCache, shared: int, own: Sequence[int]) -> FixedStep:
-        """The step for such rows; one that was recorded for more of them will do, and does not cost a GPU more."""
+        """The step of the shape that such rows have."""
         assert self.held is not None
+        assert max(own) < self.held.room - 1, "the last position of a slot is no row's"
         if self.path_at != (at := (path.k[0].data_ptr(), path.room)):
             self.known, self.path_at = {}, at
-        wanted = Shape(1 << (len(own) - 1).bit_length(), _up(max(own) + 1, OWN), shared)
-        for shape, step in self.known.items():
-            if step.replay is not None and shape.rows >= wanted.rows and shape[1:] == wanted[1:]:
-                return step
-        if wanted not in self.known:
-            if len(self.known) == _MOST:
-                self.known.pop(next(iter(self.known)))
-            self.known[wanted] = FixedStep(self.network, path, self.held, wanted)
-        return self.known[wanted]
+        shape = Shape(1 << (len(own) - 1).bit_length(), _up(max(own) + 1, OWN), shared)
+        step = self.known.pop(shape, None) or FixedStep(self.network, path, self.held, shape)
+        if len(self.known) == _MOST:
+            self.known.pop(next(iter(self.known)))
+        self.known[shape] = step  # the last used come last
+        return step
 
     def _record(self, step: FixedStep) -> None:
         """Records a step, which must then say what it said before; if it does not, nothing is recorded any more."""
         step.compute()
         expected = step.logits.clone()
         try:
-            step.replay = self.record(step, self.pool)
-            if torch.allclose(step.logits, expected, rtol=0.02, atol=0.02, equal_nan=True):
+            step.replay = self.record(step)
+            if torch.allclose(step.logits, expected, rtol=0.02, atol=0.02, equal_nan=bool(expected.isnan().any())):
                 return
             reason = "a replayed step differs from a computed one"
         except RuntimeError as error:
-            if out_of_memory(error):
-                raise
             reason = str(error).partition("\n")[0]
         warnings.warn(f"steps are not recorded on this GPU, so writing is slower: {reason}", stacklevel=2)
-        self.records, step.replay, step.logits = False, None, expected
+        self.records, step.replay = False, None
+        step.compute()  # once more, since a wrong replay may have left wrong keys and values
