@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -18,6 +19,7 @@ from PIL import Image
 
 from kosmos_eval.data.mini import vqav2
 from kosmos_eval.data.mini.icons import NICE
+from kosmos_eval.data.mini.matrices import name_panel
 from kosmos_eval.data.mini.questions import random_questions
 from kosmos_eval.data.mini.seeding import belongs_to_eval
 from kosmos_eval.data.render_text import render_text
@@ -32,6 +34,7 @@ from kosmos_eval.mini.export import CHECKPOINT, write_checkpoint
 from kosmos_eval.mini.fast import decode, encode_patches, resample
 from kosmos_eval.mini.pictures import normalise, shrink
 from kosmos_eval.mini.pools import Pool
+from kosmos_eval.mini.raven import matrix_script
 from kosmos_eval.mini.scripts import End, Picture, Words, build_row
 from kosmos_eval.mini.sentences import Corpus, Labelled
 from kosmos_eval.mini.skills import Draw, Stock, _found, judge_account
@@ -64,7 +67,7 @@ CORPUS = Corpus(
 def recipe(monkeypatch: pytest.MonkeyPatch) -> Recipe:
     monkeypatch.setattr("kosmos_eval.mini.resampler_init._BATCHES", 1)
     monkeypatch.setattr("kosmos_eval.mini.stage_decode._RESCALED_ON", 2)
-    monkeypatch.setattr("kosmos_eval.mini.stage_decode.encode_panels", lambda bench: {})
+    monkeypatch.setattr("kosmos_eval.mini.pools.Panels.renew", lambda panels, count: None)
     return Recipe.model_validate(TINY)
 
 
@@ -133,11 +136,35 @@ def test_words_of_a_meme_tell_its_stance_and_accounts_keep_off_the_eval_texts() 
         like = sum(scores.get(word, 0.0) for word in f"{text}.".split()) > 0
         right += (answer == " yes") == (nice != like)
         row = build_row(parts)
-        ((question, *sides),) = row.sides
+        (question, _, nice_side), (_, _, like_side) = row.sides
+        sides = (nice_side, like_side)
         assert row.weights[question] == 0 < row.weights[question + 1]
         assert (answer == " yes") == (sides[0] != sides[1])
         assert sides[0] == nice
     assert right > 290
+
+
+def test_a_matrix_is_read_panel_by_panel_and_its_verdict_rests_on_what_is_right_of_the_candidate() -> None:
+    every = list(itertools.product(range(5), range(4), range(5), range(4)))
+    panels = {panel: torch.tensor([number]) for number, panel in enumerate(every)}
+    accounts = verdicts = 0
+    for seed in range(150):
+        parts = matrix_script(random.Random(seed), panels)
+        row, words = build_row(parts), [part for part in parts if isinstance(part, Words)]
+        named = {part.text.strip(" .;").split(": ")[-1]: part.picture for part in words if part.places}
+        shown = [every[int(embeds)] for _, embeds in row.pictures]
+        assert all(name_panel(shown[picture]) == name for name, picture in named.items() if row.here)
+        accounts += bool(named)
+        if row.sides:
+            verdicts += 1
+            assert (words[-1].text == " Yes") == all(bit for _, _, bit in row.sides)
+            for missing in (part.text.strip(" .").partition(": ")[2] for part in words if " missing: " in part.text):
+                assert (words[-1].text == " Yes") == (name_panel(shown[-1]) == missing)
+            assert all(row.weights[asked] == 0 < row.weights[asked + 1] for asked, _, _ in row.sides)
+        for _, source in row.here:
+            assert any(start <= source < start + 64 for start, _ in row.pictures)
+    assert accounts > 30
+    assert verdicts > 30
 
 
 def test_training_computes_what_the_network_computes(recipe: Recipe, tmp_path: Path) -> None:

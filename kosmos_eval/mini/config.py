@@ -77,8 +77,8 @@ class DecodeStage(_Strict):
 
     With a `vision_lr` above 0 vision learns on: its rate as a share of the decoder's. Pages are then read live, one
     or two other pictures (drawn by `beside`) with each batch of them, and for `heads_first` steps the readers of labels
-    learn alone; the skill `see` has the readers alone read pictures of the mix of that name. Panels of matrices are
-    encoded once, so that `judge_matrix` wants frozen vision.
+    learn alone; the skill `see` has the readers alone read pictures of the mix of that name. `judge_matrix` then wants
+    `refresh_panels` above 0: the panels of matrices are encoded once, unless they are renewed in turn.
     """
 
     schedule: Schedule
@@ -87,6 +87,7 @@ class DecodeStage(_Strict):
     refresh_every: int = 25
     refresh: int = 64
     refresh_others: int = 8
+    refresh_panels: int = Field(0, ge=0)
     pointer_weight: float = 0.5
     first_length: int = 32
     vision_lr: float = Field(0.0, ge=0, le=1)

@@ -29,7 +29,11 @@ COLOURS = ("none", *scenes.COLOURS, "white", "light gray", "dark gray")
 SIZES = ("none", "small", "large", "tiny", "huge")
 COUNTS = ("none", *matrices.COUNTS)
 KINDS = ("none", *icons.NICE, *icons.NASTY, "unreadable")
-ATTRIBUTES = {"shape": SHAPES, "colour": COLOURS, "size": SIZES, "count": COUNTS, "kind": KINDS}
+CELLS = ("none", *scenes.POSITIONS)
+"""Where an object stands in the 3x3 grid that scenes are told by: the strips of image tokens cross its columns, so that
+an image token must say it."""
+ATTRIBUTES = {"shape": SHAPES, "colour": COLOURS, "size": SIZES, "count": COUNTS, "kind": KINDS, "cell": CELLS}
+_CELL = list(ATTRIBUTES).index("cell")
 _CODE = {char: code for code, char in enumerate(ALPHABET)}
 
 Ints = NDArray[np.int16]
@@ -100,15 +104,19 @@ def _label_line(labels: Labels, line: list[CharBox], row: int, patch: float) -> 
 
 
 def label_objects(labels: Labels, objects: Sequence[SceneObject]) -> None:
-    """Each patch under an object, and the image token of its centre, learns the object's shape, colour and size."""
+    """Each patch under an object, and the image token of its centre, learns its shape, colour, size and cell."""
     axis = (np.arange(GRID) + 0.5) * (224 / GRID)
     for thing in objects:
         values = (SHAPES.index(thing.shape), COLOURS.index(thing.colour), SIZES.index(thing.size))
         under = (axis[:, None] - thing.cy) ** 2 + (axis[None, :] - thing.cx) ** 2 < (0.8 * thing.radius) ** 2
         row, column = (min(GRID - 1, max(0, int(v / 224 * GRID))) for v in (thing.cy, thing.cx))
         under[row, column] = True
-        labels.patch_attributes[under.reshape(-1), :3] = values
-        labels.token_attributes[row * (GRID // STRIP) + column // STRIP, :3] = values
+        for attributes, places in (
+            (labels.patch_attributes, under.reshape(-1)),
+            (labels.token_attributes, row * (GRID // STRIP) + column // STRIP),
+        ):
+            attributes[places, :3] = values
+            attributes[places, _CELL] = CELLS.index(thing.position)
 
 
 def place_of(thing: SceneObject) -> Place:

@@ -28,19 +28,21 @@ CHOICE, GROUPS = 4, 8
 WEIGH = (3, 7)
 """The head with which a question about an opinion is taught to look at the words that say most."""
 BIN_LAYER, SCORE_LAYER, RANK_LAYER, SIDES_LAYER = 3, 2, 2, 3
+SIDES = 6
 _FLOOR = 0.1
 
 
 class Helpers(nn.Module):
     """Throw-away heads: the bin of the next character in its strip, the place of the newest among those of its strip,
-    the verdict of the word before, and the two sides of an answer that is their exclusive or."""
+    the verdict of the word before, and what an answer rests on: the two sides of a meme, of whose agreement it is the
+    opposite, and whether each of the four attributes of a matrix's candidate is right."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.bin = nn.Linear(width, STRIP * BINS)
         self.rank = nn.Linear(width, RANKS)
         self.score = nn.Linear(width, 1)
-        self.sides = nn.Linear(width, 2)
+        self.sides = nn.Linear(width, SIDES)
 
 
 def _pointing(decoded: Decoded, heads: Iterable[tuple[int, int]], wanted: Tensor) -> Tensor:
@@ -121,9 +123,9 @@ def decoder_loss(
         loss = loss + 0.3 * weigh
         figures["weigh"] = weigh.item()
     if len(batch.sides):
-        rows, places = batch.sides[:, :2].unbind(1)
-        said = helpers.sides(decoded.layers[sides_layer][rows, places]).float()
-        sides = F.binary_cross_entropy_with_logits(said, batch.sides[:, 2:].float())
+        rows, places, which, bits = batch.sides.unbind(1)
+        said = helpers.sides(decoded.layers[sides_layer][rows, places]).float().gather(1, which[:, None]).squeeze(1)
+        sides = F.binary_cross_entropy_with_logits(said, bits.float())
         loss = loss + sides
         figures["sides"] = sides.item()
     return loss, figures

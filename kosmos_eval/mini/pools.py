@@ -16,6 +16,7 @@ from torch import Tensor
 
 from kosmos_eval.data.mini import hateful_memes, raven_iq, vizwiz, vqav2
 from kosmos_eval.data.mini.drawing import draw_scene
+from kosmos_eval.data.mini.matrices import Panel
 from kosmos_eval.data.mini.scenes import Scene
 from kosmos_eval.mini import dense_labels as labelling
 from kosmos_eval.mini.dense_labels import Labels, Place
@@ -166,7 +167,19 @@ def make_meme(rng: random.Random) -> Made[Meme]:
     return Meme(text, labels.places, item.kind, item.rationale, item.nice, item.stance), shrink(item.image)
 
 
-def encode_panels(bench: Workbench) -> dict[tuple[int, int, int, int], Tensor]:
-    """All 400 panels a matrix can hold."""
-    panels = [(a, b, c, d) for a in range(5) for b in range(4) for c in range(5) for d in range(4)]
-    return dict(zip(panels, encode(bench, [shrink(raven_iq.draw_panel(p)) for p in panels]), strict=True))
+class Panels:
+    """All 400 panels a matrix can hold, encoded; vision may move on, so they are encoded again in turn."""
+
+    def __init__(self, bench: Workbench) -> None:
+        self.bench = bench
+        self._names = [(a, b, c, d) for a in range(5) for b in range(4) for c in range(5) for d in range(4)]
+        self._next = 0
+        self.embeds: dict[Panel, Tensor] = {}
+        self.renew(len(self._names))
+
+    def renew(self, count: int) -> None:
+        """The next so many panels, as vision sees them now."""
+        names = [self._names[(self._next + place) % len(self._names)] for place in range(count)]
+        self._next += count
+        seen = encode(self.bench, [shrink(raven_iq.draw_panel(name)) for name in names])
+        self.embeds.update(zip(names, seen, strict=True))

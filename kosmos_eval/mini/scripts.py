@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -23,14 +23,16 @@ class Words:
     """A piece of text. `weight` says how much predicting it counts: 0 for what a prompt gives.
 
     `places` says where the characters after the leading space stand in the picture before; `scores` (by word) what
-    each word says, for the text of an opinion; `sides` what an answer weighs against each other, as 0 or 1 each.
+    each word says, for the text of an opinion; `sides` what an answer rests on: which helper is to say 0 or 1;
+    `picture` which of the pictures so far `places` are in.
     """
 
     text: str
     weight: float = 0.0
     places: Sequence[Place] | None = None
     scores: dict[str, float] | None = None
-    sides: tuple[int, int] | None = None
+    sides: Mapping[int, int] | None = None
+    picture: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class TrainingRow:
     where the next one will be; `bins` is (position, bin of the next character); `starts` (position, position of the
     first token read from the same image token, how many came between); `scores` (position, score of the word that ended
     before it); `verdicts` (position of a question, position of a scored word, its share of the scores);
-    `sides` (position of a question, the two sides of its answer).
+    `sides` (position of a question, a helper, what it is to say).
     """
 
     ids: list[int] = field(default_factory=lambda: [BOS])
@@ -111,22 +113,23 @@ def _add_run(row: TrainingRow, run: Sequence[Words]) -> None:
         part = run[owner]
         row.add(number, part.weight)
         if part.places is not None:
-            _point(row, part.places, inside - 1, inside + len(piece) - 2)
+            _point(row, part, inside - 1, inside + len(piece) - 2)
         if piece[0] == "▁":
             _score(row, run, owner, inside)
         if inside == 0 and part.sides is not None:
-            row.sides.append((len(row.ids) - 2, *part.sides))
+            row.sides += [(len(row.ids) - 2, helper, bit) for helper, bit in part.sides.items()]
         inside += len(piece)
         if part.weight > 1 and scored < len(row.scores):
             _judge(row, row.scores[scored:])
             scored = len(row.scores)
 
 
-def _point(row: TrainingRow, places: Sequence[Place], first: int, last: int) -> None:
+def _point(row: TrainingRow, part: Words, first: int, last: int) -> None:
     """The newest token shows characters `first..last`: it was read there, and the token before it had to look there."""
+    places = part.places or ()
     if not row.pictures or last >= len(places):
         return
-    start, position = row.pictures[-1][0], len(row.ids) - 1
+    start, position = row.pictures[part.picture][0], len(row.ids) - 1
     if last >= 0:
         _read(row, position, start + places[last].token)
     ahead = places[max(first, 0)]

@@ -27,16 +27,17 @@ from kosmos_eval.mini.skills import read_page
 from kosmos_eval.mini.stage_dense import read_labels, unit_tokens
 from kosmos_eval.mini.workbench import Workbench
 
+READERS = "readers"
 _DRAWN, _PAGES, _BESIDE_TEXT = 12, 6, 80
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A batch of pages to transcribe; the readers' loss, and the share of characters they read."""
+    """A batch of pages to transcribe; the readers' loss, and the shares they read right."""
 
     batch: Batch
     labels: Tensor
-    right: float
+    right: dict[str, float]
 
 
 class Sharpening(nn.Module):
@@ -56,7 +57,7 @@ class Sharpening(nn.Module):
     def warm_up(self, make_rng: Callable[[int], random.Random]) -> float:
         """The readers learn what there is to read before they may teach; returns the share they read at the end."""
         optimiser = torch.optim.AdamW(self.heads.parameters(), lr=2e-3, weight_decay=0.02)
-        right = 0.0
+        right: dict[str, float] = {}
         for step in range(self.stage.heads_first):
             examples = self._pictures(make_rng(step), {**self.stage.beside, "page": _PAGES})
             with torch.no_grad():
@@ -65,7 +66,7 @@ class Sharpening(nn.Module):
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
-        return right
+        return right.get(READERS, 0.0)
 
     def draw(self, rng: random.Random, scores: dict[str, float], longest: int, budget: int) -> Reading:
         """Pages of about one length, as many as fit the budget, and one or two other pictures beside them."""
@@ -83,8 +84,8 @@ class Sharpening(nn.Module):
         width = self.bench.network.config.text.embed_dim
         return Reading(collate(rows, width, self.bench.device, draw_shifts(rng, rows)), labels, right)
 
-    def see(self, rng: random.Random) -> tuple[Tensor, float]:
-        """The readers' loss on pictures that nobody transcribes, most of them full pages, and the share they read.
+    def see(self, rng: random.Random) -> tuple[Tensor, dict[str, float]]:
+        """The readers' loss on pictures that nobody transcribes, most of them full pages, and the shares they read.
 
         A page with all it holds takes the vision tower no longer than a short one, and no decoder has to run."""
         examples = self._pictures(rng, self.stage.see)
@@ -99,10 +100,11 @@ class Sharpening(nn.Module):
             features = encode_patches(self.bench.network.vision, pixels)
         return resample(self.bench.network.resampler, features)[0]
 
-    def _read(self, tokens: Tensor, examples: Sequence[DenseExample]) -> tuple[Tensor, float]:
+    def _read(self, tokens: Tensor, examples: Sequence[DenseExample]) -> tuple[Tensor, dict[str, float]]:
+        """The loss, and the shares that are right: of characters, and of each attribute there is."""
         chars, attributes = read_labels(examples, True, self.bench.device)
         found = self.heads(unit_tokens(self.bench, tokens), chars, attributes)
-        return found.loss, found.characters[0]
+        return found.loss, {READERS: found.characters[0], **found.attributes}
 
 
 def _length(drawn: tuple[Page, DenseExample]) -> int:

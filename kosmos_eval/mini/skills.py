@@ -11,15 +11,14 @@ from torch import Tensor
 from kosmos_eval.data.mini.captions import random_caption
 from kosmos_eval.data.mini.hateful_memes import is_mean, tell_meme
 from kosmos_eval.data.mini.icons import NASTY, NICE
-from kosmos_eval.data.mini.matrices import random_matrix
 from kosmos_eval.data.mini.meme_texts import LIKE, UNLIKE, random_meme_text
 from kosmos_eval.data.mini.questions import Question, random_questions
-from kosmos_eval.data.mini.raven_iq import explain
 from kosmos_eval.data.mini.scenes import Scene, article, describe, place_phrase
 from kosmos_eval.data.mini.seeding import belongs_to_eval
 from kosmos_eval.mini.dense_labels import Place, place_of
 from kosmos_eval.mini.pages import training_opinion
-from kosmos_eval.mini.pools import Meme, Page, Photo, Pool
+from kosmos_eval.mini.pools import Meme, Page, Panels, Photo, Pool
+from kosmos_eval.mini.raven import matrix_script
 from kosmos_eval.mini.scripts import End, Part, Picture, Words
 from kosmos_eval.mini.sentences import Corpus
 
@@ -41,7 +40,7 @@ class Stock:
     scenes: Pool[Scene]
     photos: Pool[Photo]
     memes: Pool[Meme]
-    panels: dict[tuple[int, int, int, int], Tensor]
+    panels: Panels
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +182,7 @@ def judge_meme(draw: Draw) -> list[Part]:
 
 def _verdict(nice: bool, stance: str) -> list[Part]:
     answer = "yes" if is_mean(nice, stance) else "no"
-    return [HATE, Words(f" {answer}", ANSWER, sides=(int(nice), int(stance == LIKE))), End()]
+    return [HATE, Words(f" {answer}", ANSWER, sides={0: int(nice), 1: int(stance == LIKE)}), End()]
 
 
 def judge_account(draw: Draw) -> list[Part]:
@@ -198,23 +197,8 @@ def judge_account(draw: Draw) -> list[Part]:
 
 
 def judge_matrix(draw: Draw) -> list[Part]:
-    """A matrix and a candidate, right half of the time; with or without an account of the panels."""
-    rng = draw.rng
-    side = 2 if rng.random() < 0.7 else 3
-    matrix = random_matrix(rng, side)
-    while belongs_to_eval(matrix.content):
-        matrix = random_matrix(rng, side)
-    right = rng.random() < 0.5
-    wrong = [c for place, c in enumerate(matrix.candidates) if place != matrix.target]
-    candidate = matrix.answer if right else rng.choice(wrong)
-    number = {2: "three", 3: "eight"}[side]
-    parts: list[Part] = [Words(f" Here are {number} images:"), *(Picture(draw.stock.panels[p]) for p in matrix.panels)]
-    if rng.random() < 0.7:
-        parts += [Words(" Introduce these pictures in detail:"), Words(f" {explain(matrix)}", 1.0)]
-        if rng.random() < 0.3:
-            return [*parts, End()]
-    parts += [Words(" The following image is:"), Picture(draw.stock.panels[candidate]), Words(" Is it correct?")]
-    return [*parts, _answer("Yes" if right else "No"), End()]
+    """A matrix: as a text, beside a candidate, or the whole task."""
+    return matrix_script(draw.rng, draw.stock.panels.embeds)
 
 
 SKILLS: dict[str, Skill] = {

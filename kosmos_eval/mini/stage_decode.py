@@ -14,9 +14,9 @@ from kosmos_eval.mini.batches import Batch, collate, draw_rows, draw_shifts
 from kosmos_eval.mini.config import DecodeStage
 from kosmos_eval.mini.decoder_init import free_mask, init_decoder
 from kosmos_eval.mini.losses import Helpers, decoder_loss
-from kosmos_eval.mini.pools import Pool, encode, encode_panels, make_meme, make_photo, make_scene, page_maker
+from kosmos_eval.mini.pools import Panels, Pool, encode, make_meme, make_photo, make_scene, page_maker
 from kosmos_eval.mini.sentences import Corpus
-from kosmos_eval.mini.sharpening import Sharpening
+from kosmos_eval.mini.sharpening import READERS, Sharpening
 from kosmos_eval.mini.skills import SKILLS, Stock
 from kosmos_eval.mini.word_scores import meme_scores, word_scores
 from kosmos_eval.mini.workbench import Workbench, set_rate, step_rng
@@ -39,7 +39,7 @@ def build_stock(bench: Workbench, stage: DecodeStage, corpus: Corpus, renewals: 
         scenes=Pool(bench, "scenes", 2 * small, make_scene),
         photos=Pool(bench, "photos", small, make_photo),
         memes=Pool(bench, "memes", small, make_meme),
-        panels=encode_panels(bench),
+        panels=Panels(bench),
     )
     stock.pages.fill(renewals * stage.refresh)
     for pool in (stock.scenes, stock.photos, stock.memes):
@@ -52,6 +52,7 @@ def renew(stock: Stock, stage: DecodeStage) -> None:
     stock.pages.renew(stage.refresh)
     for pool in (stock.scenes, stock.photos, stock.memes):
         pool.renew(stage.refresh_others)
+    stock.panels.renew(stage.refresh_panels)
 
 
 def skill_weights(stage: DecodeStage, step: int) -> dict[str, float]:
@@ -168,12 +169,11 @@ def _step(
     together = step_rng(bench.recipe.seed, "skills", step)  # workers that do the same wait less for each other
     for skill in together.choices(list(weights), list(weights.values()), k=_SKILLS_A_STEP):
         if pupils.sharpening is not None and skill == SEE:
-            loss, right = pupils.sharpening.see(rng)
-            figures = {"readers": right}
+            loss, figures = pupils.sharpening.see(rng)
         elif pupils.sharpening is not None and skill == "transcribe":
             reading = pupils.sharpening.draw(rng, stock.scores, longest, budget)
             loss, figures = _decoded(bench, stage, pupils, reading.batch)
-            loss, figures["readers"] = loss + reading.labels, reading.right
+            loss, figures[READERS] = loss + reading.labels, reading.right[READERS]
         else:
             rows = draw_rows(rng, stock, skill, longest, budget)
             batch = collate(rows, bench.network.config.text.embed_dim, bench.device, draw_shifts(rng, rows))

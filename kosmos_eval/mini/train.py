@@ -63,7 +63,11 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=Path(__file__).parent / "kosmos-mini.yaml")
     parser.add_argument("--sentences", type=Path, nargs="+", required=True, help="stsa files, and GLUE's as .tsv")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--start", type=Path, help="a checkpoint folder to go on from, instead of a new network")
+    # Both names: torchrun takes `--start` for an abbreviation of an option of its own.
+    parser.add_argument(
+        "--from-checkpoint", "--start", dest="start", type=Path,
+        help="a checkpoint folder to go on from, instead of a new network",
+    )  # fmt: skip
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()

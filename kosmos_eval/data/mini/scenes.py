@@ -26,7 +26,7 @@ BACKGROUNDS: dict[str, tuple[int, int, int]] = {
     "pale green": (226, 246, 226),
 }
 SIZES = {"small": (13, 16), "large": (26, 29)}
-_COLUMNS, _ROWS = ("left", "center", "right"), ("top", "middle", "bottom")
+POSITIONS = ("top left", "top", "top right", "left", "center", "right", "bottom left", "bottom", "bottom right")
 _CELL = SCENE_SIZE / 3
 _THEME_SHARE, _THEME_STRENGTH = 0.4, 0.7
 
@@ -57,10 +57,7 @@ class SceneObject:
     @property
     def position(self) -> str:
         """Where it is, in one of nine answers: `top left`, `top`, ..., `center`, ..., `bottom right`."""
-        column, row = _COLUMNS[self.column], _ROWS[self.row]
-        if row == "middle":
-            return column
-        return row if column == "center" else f"{row} {column}"
+        return POSITIONS[3 * self.row + self.column]
 
 
 @dataclass(frozen=True, slots=True)
