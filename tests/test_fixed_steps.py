@@ -229,10 +229,11 @@ def test_passes_ask_their_device_nothing_and_stay_on_it(elsewhere: Runner, piece
 
 def test_steps_with_beams_ask_their_device_nothing_and_stay_on_it(elsewhere: Runner) -> None:
     slots = SlotCache(SIZES.text, 2, 20, torch.device("meta"), torch.float32)
-    tail = TailCache(SIZES.text, 6, 5, torch.device("meta"), torch.float32)
+    tail = TailCache(SIZES.text, 2, 3, 5, torch.device("meta"), torch.float32)
     tail.steps = 2
     with OneDevice():
         tail.reorder([0, 0, 2, 4, 3, 3])
+        tail.reorder([4, 3, 3, 0, 0, 2])
         attention = StepAttention.behind(elsewhere.path, 7, slots, [3, 5], beams=3, tail=tail)
         assert elsewhere.run([1] * 6, np.arange(6), attention).shape == (6, 16)
 

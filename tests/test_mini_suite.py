@@ -210,6 +210,16 @@ def test_the_cache_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Mon
         mini.ensure_mini("vizwizz", tmp_path)
 
 
+def test_several_are_made_side_by_side_as_they_are_alone(tmp_path: Path) -> None:
+    mini.ensure_several(["vqav2", "flickr30k"], tmp_path)
+    for task in ("vqav2", "flickr30k"):
+        folder = tmp_path / f"mini-v{mini.MINI_VERSION}" / task
+        assert load(folder / mini.MARKER)["frozen"]
+        assert mini.ensure_mini(task, tmp_path) == folder
+    with pytest.raises(DataError, match="no task 'vizwizz'"):
+        mini.ensure_several(["vizwizz", "vizwiz"], tmp_path)
+
+
 # ---- no short cuts ----
 
 

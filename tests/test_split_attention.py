@@ -68,6 +68,27 @@ def test_two_parts_give_what_one_gives(fused: bool, pieces: list[Piece], seed: i
             assert torch.equal(cached[row, :, piece.own : piece.own + piece.chain], new[chain].transpose(0, 1))
 
 
+def _written_tail(
+    rows: int, beams: int, steps: int, generator: torch.Generator
+) -> tuple[TailCache, list[tuple[torch.Tensor, torch.Tensor]]]:
+    """A tail after some steps and changes of beams and rows, one row more at first; and what each beam wrote itself."""
+    tail = TailCache(CONFIG, rows + 1, beams, 4, CPU, torch.float32)
+    wrote = [(torch.zeros(2, 0, 8), torch.zeros(2, 0, 8)) for _ in range((rows + 1) * beams)]
+    for step in range(steps):
+        k, v = torch.randn(2, len(wrote), 2, 8, generator=generator)
+        tail.add(0, k, v)
+        tail.steps += 1
+        wrote = [(torch.cat([a, k[i][:, None]], 1), torch.cat([b, v[i][:, None]], 1)) for i, (a, b) in enumerate(wrote)]
+        order = torch.randperm(rows + 1 if step == 0 else rows, generator=generator)[:rows].tolist()
+        choices = torch.randint(beams, (rows, beams), generator=generator).tolist()
+        sources = [row * beams + beam for row, chosen in zip(order, choices, strict=True) for beam in chosen]
+        tail.reorder(sources)
+        wrote = [wrote[source] for source in sources]
+    if not steps:
+        tail.reorder(list(range(rows * beams)))
+    return tail, wrote[: rows * beams]
+
+
 @pytest.mark.parametrize("fused", [True, False])
 @settings(deadline=None)
 @given(
@@ -80,19 +101,16 @@ def test_a_step_gives_what_one_softmax_gives(
     rows, generator = len(own), torch.Generator().manual_seed(seed)
     cache, slots = _caches(seed, path, rows, max(own))
     q, k, v = torch.randn(3, rows * beams, 2, 8, generator=generator)
-    tail = TailCache(CONFIG, rows * beams, 4, CPU, torch.float32) if beams > 1 else None
-    if tail is not None:
-        tail.steps = steps
-        for tensor in (tail.k[0], tail.v[0]):
-            tensor[:, :, :steps] = torch.randn(tensor[:, :, :steps].shape, generator=generator)
+    tail, wrote = None, [(q[:0, 0], q[:0, 0])] * (rows * beams)
+    if beams > 1:
+        tail, wrote = _written_tail(rows, beams, steps, generator)
     expected = []
     for number in range(rows * beams):
         row = number // beams
         seen = []
-        for name, new in (("k", k), ("v", v)):
+        for name, new, before in (("k", k, wrote[number][0]), ("v", v, wrote[number][1])):
             shared, slot = getattr(cache, name)[0][:, :path], getattr(slots, name)[0][row, :, : own[row]]
-            wrote = [getattr(tail, name)[0][number, :, :steps]] if tail else []
-            seen.append(torch.cat([shared, slot, *wrote, new[number][:, None]], dim=1))
+            seen.append(torch.cat([shared, slot, *([before] if beams > 1 else []), new[number][:, None]], dim=1))
         weights = (seen[0] @ q[number][:, :, None] * 8**-0.5).softmax(dim=1)
         expected.append((weights * seen[1]).sum(dim=1))
     with pytest.MonkeyPatch.context() as patch:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, ParamSpec, TypeVar
@@ -126,7 +126,17 @@ def load_tasks(wanted: list[str], data: str, split: str | None, tasks_dir: Path 
     wanted = names_with_data(names(",".join(wanted), "tasks"), data)  # `a b` and, as options have it, `a,b`
     for name in wanted:
         task_class(name, tasks_dir)
+    if data == "mini":
+        make_mini(wanted)
     return [load_task(name, data, split, tasks_dir) for name in wanted]
+
+
+def make_mini(wanted: Sequence[str]) -> None:
+    """Generates the mini suite's data of the tasks; it takes some seconds, once."""
+    from kosmos_eval.data.mini import MINI_TASKS, ensure_several
+
+    with console(stderr=True).status("generating the mini suite"):
+        ensure_several([name for name in wanted if name in MINI_TASKS])
 
 
 def names_with_data(wanted: list[str], data: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kosmos_eval.cli.common import FAULT, Data, TasksDir, console, printable, reporting
+from kosmos_eval.cli.common import FAULT, Data, TasksDir, console, make_mini, printable, reporting
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,6 +29,7 @@ def mini(
     """
     from kosmos_eval.data.mini import MINI_TASKS, ensure_mini
 
+    make_mini(task or MINI_TASKS)
     for name in task or MINI_TASKS:
         console().print(printable(str(ensure_mini(name))), markup=False, soft_wrap=True)
 

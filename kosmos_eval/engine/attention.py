@@ -152,7 +152,5 @@ class StepAttention:
     def _of_tail(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Part:
         """Each beam's attention to what it wrote, this step included: (rows * beams, heads, head_dim)."""
         assert self.tail is not None
-        step = self.tail.steps
-        tail_k, tail_v = self.tail.k[layer], self.tail.v[layer]
-        tail_k[:, :, step], tail_v[:, :, step] = k, v
-        return Part(*(t[:, :, 0] for t in attend(q[:, :, None], tail_k[:, :, : step + 1], tail_v[:, :, : step + 1])))
+        found = attend(q.unflatten(0, (len(self.at), self.beams)).transpose(1, 2), *self.tail.add(layer, k, v))
+        return Part(*(t.transpose(1, 2).flatten(0, 1) for t in found))

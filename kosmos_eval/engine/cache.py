@@ -124,26 +124,44 @@ class SlotCache(_Tensors):
 
 
 class TailCache(_Tensors):
-    """What beams wrote: per layer (rows * beams, heads, steps, head_dim). Only this is reordered when beams change."""
+    """What beams wrote: per layer (rows, heads, steps * beams, head_dim), for each step what each beam of it added.
 
-    def __init__(self, config: TextConfig, rows: int, steps: int, device: torch.device, dtype: torch.dtype) -> None:
-        shape = (rows, config.attention_heads, steps, config.head_dim)
+    What is written stays where it is. A beam goes on from another one by seeing what that one saw: `hidden`
+    (rows, beams, steps * beams) is 0 where a beam sees a position of its row, else -inf.
+    """
+
+    def __init__(
+        self, config: TextConfig, rows: int, beams: int, steps: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        shape = (rows, config.attention_heads, steps * beams, config.head_dim)
         self.k = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.layers)]
         self.v = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.layers)]
-        self.steps = 0
+        own = torch.full((beams, beams), float("-inf"), dtype=dtype).fill_diagonal_(0)
+        self.hidden = own.repeat(1, steps).repeat(rows, 1, 1).to(device)
+        self.beams, self.steps = beams, 0
 
     @property
     def nbytes(self) -> int:
         """All that was taken, for rows that are done as well."""
         return sum(t.untyped_storage().nbytes() for t in (*self.k, *self.v))
 
+    def add(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Keeps (rows * beams, heads, head_dim) of this step; what the beams' queries meet: keys, values, a mask."""
+        start, end = self.steps * self.beams, (self.steps + 1) * self.beams
+        for kept, new in ((self.k[layer], k), (self.v[layer], v)):
+            kept[:, :, start:end] = new.unflatten(0, (len(kept), self.beams)).transpose(1, 2)
+        return self.k[layer][:, :, :end], self.v[layer][:, :, :end], self.hidden[:, None, :, :end]
+
     def reorder(self, sources: Sequence[int]) -> None:
-        """Row i goes on from row `sources[i]`; rows beyond are given up. Only rows that change are copied."""
-        changed = [row for row, source in enumerate(sources) if row != source]
-        to = torch.tensor(changed, device=self.k[0].device)
-        index = torch.tensor([sources[row] for row in changed], device=to.device)
+        """Beam i goes on from beam `sources[i]`, all beams of a row from those of one row; rows beyond are given up."""
+        written = self.steps * self.beams
+        came = [source // self.beams for source in sources[:: self.beams]]
+        if moved := [row for row, source in enumerate(came) if row != source]:
+            to, index = (torch.tensor(rows, device=self.k[0].device) for rows in (moved, [came[row] for row in moved]))
+            for t in (*self.k, *self.v):
+                t[to, :, :written] = t[index, :, :written]
+        lines = self.hidden.flatten(0, 1)[torch.tensor(sources, device=self.hidden.device)]
+        self.hidden = self.hidden[: len(came)]
+        self.hidden[:, :, :written] = lines[:, :written].unflatten(0, (len(came), self.beams))
         for tensors in (self.k, self.v):
-            for i, t in enumerate(tensors):
-                if changed:
-                    t[to, :, : self.steps] = t[index, :, : self.steps]
-                tensors[i] = t[: len(sources)]
+            tensors[:] = [t[: len(came)] for t in tensors]

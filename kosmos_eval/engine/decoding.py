@@ -146,7 +146,7 @@ def write_with_beams(
     batch.active = rows
     searches = {r.index: BeamSearch(beams, _act(r).length_penalty, Ending(_act(r), tokenizer)) for r in batch.writing}
     steps = max(_act(r).max_tokens for r in batch.writing)
-    tail = TailCache(runner.network.config.text, rows * beams, steps, device, runner.network.dtype)
+    tail = TailCache(runner.network.config.text, rows, beams, steps, device, runner.network.dtype)
     logits = logits.repeat_interleave(beams, dim=0)
     while batch.active:
         sources: list[list[int]] = []

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import importlib
 import json
+import multiprocessing
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +53,24 @@ def ensure_mini(task: str, cache_dir: Path | None = None) -> Path:
             "folder in KOSMOS_EVAL_CACHE"
         ) from error
     return folder
+
+
+def ensure_several(tasks: Sequence[str], cache_dir: Path | None = None) -> None:
+    """Generates those of the tasks' benchmarks that are not there yet, side by side on this machine's cores.
+
+    For programs whose main module may be imported again (`multiprocessing`'s spawn): the command line, not a script of
+    a user's.
+    """
+    missing = [task for task in tasks if not (mini_folder(task, cache_dir) / MARKER).is_file()]
+    workers = min(len(missing), os.cpu_count() or 1)
+    if workers < 2:
+        return  # `ensure_mini` makes a single one as well
+    try:
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+            for made in [pool.submit(ensure_mini, task, cache_dir) for task in missing]:
+                made.result()
+    except BrokenProcessPool:
+        return  # no memory for so many, say: `ensure_mini` makes them one by one
 
 
 def _generate(task: str, suite: Path, folder: Path) -> None:

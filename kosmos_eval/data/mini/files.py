@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +22,7 @@ class Layout:
         self.folder = folder
         self._content = hashlib.blake2b(digest_size=16)
         self._pixels = hashlib.blake2b(digest_size=16)
+        self._encoded: dict[tuple[str, bytes], bytes] = {}
 
     @property
     def content_hash(self) -> str:
@@ -41,12 +43,22 @@ class Layout:
     def image(self, name: str, image: Image.Image) -> None:
         """A picture; the name's suffix says in which format."""
         self._content.update(name.encode())
-        self._pixels.update(image.tobytes())
+        pixels = image.tobytes()
+        self._pixels.update(pixels)
         path = self._path(name)
-        if path.suffix == ".png":
-            image.save(path, compress_level=2)
-        else:
-            image.save(path, quality=92)
+        path.write_bytes(self._compressed(image, pixels, path.suffix))
+
+    def _compressed(self, image: Image.Image, pixels: bytes, suffix: str) -> bytes:
+        """The picture as a file. Some are written again and again: matrices have 400 panels between them."""
+        key = suffix, hashlib.blake2b(pixels, digest_size=16).digest()
+        if key not in self._encoded:
+            file = io.BytesIO()
+            if suffix == ".png":
+                image.save(file, "png", compress_level=2)
+            else:
+                image.save(file, "jpeg", quality=92)
+            self._encoded[key] = file.getvalue()
+        return self._encoded[key]
 
     def _text(self, name: str, text: str) -> None:
         self._content.update(f"{name}\n{text}".encode())

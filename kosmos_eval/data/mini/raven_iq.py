@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -64,8 +65,12 @@ def sample(split: str, index: int) -> Item:
     )
 
 
+@functools.cache
 def draw_panel(panel: Panel) -> Image.Image:
-    """Up to four equal shapes: one in the middle, two side by side, three or four on the seats of a 2x2 table."""
+    """Up to four equal shapes: one in the middle, two side by side, three or four on the seats of a 2x2 table.
+
+    There are 400 of them; the pictures are shared, so nobody may draw on them.
+    """
     shape, size, colour, count = panel
     image = Image.new("RGB", (PANEL_SIZE, PANEL_SIZE), (255, 255, 255))
     pen = ImageDraw.Draw(image)
