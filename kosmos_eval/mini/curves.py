@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 Curve = list[tuple[float, float]]
+SEE, SEEN = "see", {"readers", "shape", "colour", "cell"}
 _SMOOTH = 0.8
 
 
@@ -31,7 +32,10 @@ def gather(rows: list[dict[str, Any]]) -> dict[str, dict[str, Curve]]:
                 found[stage]["characters in order"].append((step, value[1]))
             elif isinstance(value, dict) and "right" in value:
                 found[stage][name].append((step, value["right"]))
-            elif name in ("shape", "colour", "size", "kind"):
+            elif name == SEE:
+                for what in value.keys() & SEEN:
+                    found[stage][f"seen: {what}"].append((step, value[what]))
+            elif name in ("shape", "colour", "size", "kind", "cell"):
                 found[stage][name].append((step, value))
     return found
 

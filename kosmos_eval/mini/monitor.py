@@ -16,7 +16,8 @@ from kosmos_eval.kosmos.decoder import CausalAttention
 from kosmos_eval.kosmos.model import Kosmos
 from kosmos_eval.mini.batches import collate, embed
 from kosmos_eval.mini.pictures import Pixels, normalise, shrink
-from kosmos_eval.mini.scripts import Picture, TrainingRow, Words, build_row
+from kosmos_eval.mini.raven import FOLLOWING, INTRODUCE, IS_IT
+from kosmos_eval.mini.scripts import Part, Picture, TrainingRow, Words, build_row
 from kosmos_eval.mini.sentences import Labelled
 from kosmos_eval.mini.skills import DETAIL, HATE, SENTIMENT
 from kosmos_eval.mini.tokenizer import EOS, build_tokenizer
@@ -86,10 +87,12 @@ def _context(ids: list[int], row: TrainingRow) -> TrainingRow:
     return TrainingRow(ids, [0.0] * len(ids), row.pictures)
 
 
-def extended(row: TrainingRow, ids: Sequence[int], then: Words) -> TrainingRow:
+def extended(row: TrainingRow, ids: Sequence[int], *then: Part) -> TrainingRow:
     """A context that goes on with generated ids and a prompt, as the second stage of a chain does."""
-    tail = build_row([then]).ids[1:]
-    return _context([*row.ids, *ids, *tail], row)
+    tail, before = build_row(then), len(row.ids) + len(ids) - 1
+    whole = [*row.ids, *ids, *tail.ids[1:]]
+    pictures = [*row.pictures, *((before + start, embeds) for start, embeds in tail.pictures)]
+    return TrainingRow(whole, [0.0] * len(whole), pictures)
 
 
 @torch.no_grad()
@@ -222,20 +225,22 @@ def watch_memes(network: Kosmos, count: int) -> dict[str, float]:
 
 
 def watch_matrices(network: Kosmos, count: int) -> dict[str, float]:
-    """The candidate whose Yes is likeliest; chance is one in six."""
-    right = 0
+    """The candidate whose Yes is likeliest, without and after an account (chance is one in six); the missing named."""
+    right, chain, named = 0, 0, 0
     for number in range(count):
         item = raven_iq.sample("train", UNSEEN + number)
         panels = encode_images(network, [shrink(p) for p in (*item.panels, *item.candidates)])
         opening = Words(f" Here are {'three' if item.side == 2 else 'eight'} images:")
         shown = [Picture(e) for e in panels[: len(item.panels)]]
-        rows = [
-            build_row([opening, *shown, Words(" The following image is:"), Picture(e), Words(" Is it correct?")])
-            for e in panels[len(item.panels) :]
-        ]
-        scores = margins(network, rows, ("Yes", "No"))
+        weighed = [(FOLLOWING, Picture(e), IS_IT) for e in panels[len(item.panels) :]]
+        scores = margins(network, [build_row([opening, *shown, *asked]) for asked in weighed], ("Yes", "No"))
         right += scores.index(max(scores)) == item.target
-    return {"n": count, "accuracy": right / count}
+        context = build_row([opening, *shown, INTRODUCE])
+        (ids,) = generate(network, [context], 320)
+        named += spell(ids).partition("missing: ")[2] == item.rationale.partition("missing: ")[2]
+        scores = margins(network, [extended(context, ids, *asked) for asked in weighed], ("Yes", "No"))
+        chain += scores.index(max(scores)) == item.target
+    return {"n": count, "accuracy": right / count, "chain": chain / count, "named": named / count}
 
 
 def official_look(opinions: Sequence[Labelled]) -> list[Pixels]:
