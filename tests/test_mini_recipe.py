@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from kosmos_eval.data.mini import vqav2
 from kosmos_eval.data.mini.icons import NICE
@@ -24,11 +25,12 @@ from kosmos_eval.data.mini.questions import random_questions
 from kosmos_eval.data.mini.seeding import belongs_to_eval
 from kosmos_eval.data.render_text import render_text
 from kosmos_eval.errors import DataError
-from kosmos_eval.kosmos.decoder import CausalAttention
+from kosmos_eval.kosmos.decoder import CausalAttention, Decoder
 from kosmos_eval.kosmos.weights import load_network
 from kosmos_eval.mini import stage_decode, stage_dense
 from kosmos_eval.mini.batches import collate, embed
 from kosmos_eval.mini.config import Recipe
+from kosmos_eval.mini.decoder_init import init_decoder
 from kosmos_eval.mini.dense_labels import CONTEXT, Labels, label_text, place_of
 from kosmos_eval.mini.export import CHECKPOINT, write_checkpoint
 from kosmos_eval.mini.fast import decode, encode_patches, resample
@@ -37,7 +39,7 @@ from kosmos_eval.mini.pools import Pool
 from kosmos_eval.mini.raven import matrix_script
 from kosmos_eval.mini.scripts import End, Picture, Words, build_row
 from kosmos_eval.mini.sentences import Corpus, Labelled
-from kosmos_eval.mini.skills import Draw, Stock, _found, judge_account
+from kosmos_eval.mini.skills import SKILLS, Draw, Stock, _found, judge_account
 from kosmos_eval.mini.tokenizer import ALPHABET, EOS, build_tokenizer
 from kosmos_eval.mini.train import STAGES, new_bench, run_stage
 from kosmos_eval.mini.word_scores import meme_scores
@@ -165,6 +167,30 @@ def test_a_matrix_is_read_panel_by_panel_and_its_verdict_rests_on_what_is_right_
             assert any(start <= source < start + 64 for start, _ in row.pictures)
     assert accounts > 30
     assert verdicts > 30
+
+
+def test_without_language_every_example_shows_a_picture_and_a_new_decoder_forgets_the_old_one(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    panels = {panel: torch.zeros(1) for panel in itertools.product(range(5), range(4), range(5), range(4))}
+    meme = SimpleNamespace(text="so fine", places=[], rationale="a. the text says: so fine.", nice=True, stance="like")
+    pools = {"memes": SimpleNamespace(draw=lambda rng: (meme, torch.zeros(1))), "panels": SimpleNamespace(embeds=panels)}
+    stock = cast(Stock, SimpleNamespace(**pools, meme_scores={}, language=False))
+    for skill in ("judge_matrix", "judge_meme"):
+        drawn = [SKILLS[skill](Draw(random.Random(seed), stock, 330)) for seed in range(60)]
+        assert all(any(isinstance(part, Picture) for part in parts) for parts in drawn)
+    decode = recipe.decode.model_copy(update={"language": False, "skills": {"judge_text": [(0, 1.0)]}})
+    with pytest.raises(DataError, match="judge_text"):
+        stage_decode.check_skills(decode)
+    decoders = []
+    for seed in (1, 2):
+        decoder = Decoder(recipe.network.build().text)
+        for parameter in decoder.parameters():
+            nn.init.constant_(parameter, float(seed))
+        torch.manual_seed(0)
+        init_decoder(decoder)
+        decoders.append(decoder.state_dict())
+    assert all(torch.equal(decoders[0][name], decoders[1][name]) for name in decoders[0])
 
 
 def test_training_computes_what_the_network_computes(recipe: Recipe, tmp_path: Path) -> None:

@@ -79,6 +79,9 @@ class DecodeStage(_Strict):
     or two other pictures (drawn by `beside`) with each batch of them, and for `heads_first` steps the readers of labels
     learn alone; the skill `see` has the readers alone read pictures of the mix of that name. `judge_matrix` then wants
     `refresh_panels` above 0: the panels of matrices are encoded once, unless they are renewed in turn.
+
+    `new_decoder` begins with a new decoder on the vision of the checkpoint that is gone on from. Without `language`
+    nothing is taught from text alone: no opinions, memes or matrices as texts, and no scores of words.
     """
 
     schedule: Schedule
@@ -92,6 +95,8 @@ class DecodeStage(_Strict):
     first_length: int = 32
     vision_lr: float = Field(0.0, ge=0, le=1)
     heads_first: int = 150
+    new_decoder: bool = False
+    language: bool = True
     see: dict[str, int] = {"page": 9, "scene": 1, "photograph": 1, "meme": 2}
     beside: dict[str, int] = {"scene": 2, "photograph": 1, "meme": 2, "panel": 1}
     skills: dict[str, list[tuple[int, float]]]

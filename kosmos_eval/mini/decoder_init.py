@@ -40,6 +40,8 @@ def init_decoder(decoder: Decoder) -> None:
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.8 / math.sqrt(module.in_features))
             nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm):
+            module.reset_parameters()
     for block in decoder.blocks:
         block.fc2.weight.mul_(1 / math.sqrt(depth))  # type: ignore[operator, union-attr]
     nn.init.normal_(decoder.embed_tokens.weight, std=1 / math.sqrt(width))

@@ -23,10 +23,10 @@ _COUNTS = {3: "three", 8: "eight"}
 Panels = Mapping[Panel, Tensor]
 
 
-def matrix_script(rng: random.Random, panels: Panels) -> list[Part]:
-    """A matrix as a text to complete, a candidate beside the true answer as a text, or the whole task."""
+def matrix_script(rng: random.Random, panels: Panels, language: bool = True) -> list[Part]:
+    """A matrix as a text to complete (`language`), a candidate beside the true answer as a text, or the whole task."""
     matrix = _random_training_matrix(rng)
-    kind = rng.random()
+    kind = rng.uniform(0 if language else 0.3, 1)
     if kind < 0.3:
         return [INTRODUCE, Words(f" {_told(matrix)}", LANGUAGE), _missing(matrix, 1.0), End(2.0)]
     if kind < 0.6:

@@ -31,7 +31,10 @@ ANSWER, LANGUAGE = 4.0, 0.03
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """What skills draw from; `scores` and `meme_scores` say what single words of opinions and of memes tell."""
+    """What skills draw from; `scores` and `meme_scores` say what single words of opinions and of memes tell.
+
+    Without `language` no skill teaches from text alone.
+    """
 
     corpus: Corpus
     scores: dict[str, float]
@@ -41,6 +44,7 @@ class Stock:
     photos: Pool[Photo]
     memes: Pool[Meme]
     panels: Panels
+    language: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +170,16 @@ def _account(meme: Meme, scores: dict[str, float]) -> list[Part]:
     return [pictured, Words(f" {meme.text}", 1.0, meme.places, scores), Words(after, 1.0)]
 
 
+_MEMES_SEEN = 0.6
+
+
 def judge_meme(draw: Draw) -> list[Part]:
     """A meme: straight to the verdict, by way of an account, the account alone, or from an account as text."""
     kind = draw.rng.random()
-    if kind >= 0.6:
-        return judge_account(draw)
+    if kind >= _MEMES_SEEN:
+        if draw.stock.language:
+            return judge_account(draw)
+        kind *= _MEMES_SEEN
     meme, embeds = draw.stock.memes.draw(draw.rng)
     scores, verdict = draw.stock.meme_scores, _verdict(meme.nice, meme.stance)
     if kind < 0.15:
@@ -198,7 +207,7 @@ def judge_account(draw: Draw) -> list[Part]:
 
 def judge_matrix(draw: Draw) -> list[Part]:
     """A matrix: as a text, beside a candidate, or the whole task."""
-    return matrix_script(draw.rng, draw.stock.panels.embeds)
+    return matrix_script(draw.rng, draw.stock.panels.embeds, draw.stock.language)
 
 
 SKILLS: dict[str, Skill] = {
@@ -206,6 +215,7 @@ SKILLS: dict[str, Skill] = {
     "describe_scene": describe_scene, "caption_scene": caption_scene, "ask_photo": ask_photo, "judge_meme": judge_meme,
     "judge_matrix": judge_matrix, "judge_account": judge_account,
 }  # fmt: skip
+LANGUAGE_SKILLS = ("judge_text", "judge_account")
 _SHOTS = ("judge_page", "ask_scene", "caption_scene", "ask_photo", "judge_meme", "transcribe")
 
 

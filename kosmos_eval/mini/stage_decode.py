@@ -17,7 +17,7 @@ from kosmos_eval.mini.losses import Helpers, decoder_loss
 from kosmos_eval.mini.pools import Panels, Pool, encode, make_meme, make_photo, make_scene, page_maker
 from kosmos_eval.mini.sentences import Corpus
 from kosmos_eval.mini.sharpening import READERS, Sharpening
-from kosmos_eval.mini.skills import SKILLS, Stock
+from kosmos_eval.mini.skills import LANGUAGE_SKILLS, SKILLS, Stock
 from kosmos_eval.mini.word_scores import meme_scores, word_scores
 from kosmos_eval.mini.workbench import Workbench, set_rate, step_rng
 from kosmos_eval.mini.workers import average_gradients
@@ -33,8 +33,9 @@ def build_stock(bench: Workbench, stage: DecodeStage, corpus: Corpus, renewals: 
     size, small = stage.pool, max(1, stage.pool // 4)
     stock = Stock(
         corpus=corpus,
-        scores=word_scores(corpus.phrases or corpus.sentences),
-        meme_scores=meme_scores(),
+        scores=word_scores(corpus.phrases or corpus.sentences) if stage.language else {},
+        meme_scores=meme_scores() if stage.language else {},
+        language=stage.language,
         pages=Pool(bench, "pages", size, page_maker(corpus, bench.recipe.official_look)),
         scenes=Pool(bench, "scenes", 2 * small, make_scene),
         photos=Pool(bench, "photos", small, make_photo),
@@ -70,6 +71,8 @@ def check_skills(stage: DecodeStage) -> None:
     for skill in stage.skills:
         if skill == SEE and stage.vision_lr == 0:
             raise DataError(f"skill {SEE!r} teaches vision alone: it wants a `vision_lr` above 0")
+        if not stage.language and skill in LANGUAGE_SKILLS:
+            raise DataError(f"skill {skill!r} is taught from text alone: not without `language`")
         if skill not in (*SKILLS, SEE):
             raise DataError(f"no skill {skill!r}{nearest(skill, (*SKILLS, SEE))}")
 
@@ -106,7 +109,7 @@ def train_decode(bench: Workbench, stage: DecodeStage, corpus: Corpus) -> None:
     torch.manual_seed(bench.recipe.seed)
     pupils = Pupils(bench, stage, corpus)
     fresh = not bench.checkpoint(NAME).is_file()
-    if fresh and not bench.warm:
+    if fresh and (stage.new_decoder or not bench.warm):
         init_decoder(network.decoder)
     optimiser = pupils.optimiser()
     first, kept = bench.restore(NAME, pupils.heads, optimiser)
