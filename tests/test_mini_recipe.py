@@ -174,7 +174,8 @@ def test_without_language_every_example_shows_a_picture_and_a_new_decoder_forget
 ) -> None:
     panels = {panel: torch.zeros(1) for panel in itertools.product(range(5), range(4), range(5), range(4))}
     meme = SimpleNamespace(text="so fine", places=[], rationale="a. the text says: so fine.", nice=True, stance="like")
-    pools = {"memes": SimpleNamespace(draw=lambda rng: (meme, torch.zeros(1))), "panels": SimpleNamespace(embeds=panels)}
+    memes = SimpleNamespace(draw=lambda rng: (meme, torch.zeros(1)))
+    pools = {"memes": memes, "panels": SimpleNamespace(embeds=panels)}
     stock = cast(Stock, SimpleNamespace(**pools, meme_scores={}, language=False))
     for skill in ("judge_matrix", "judge_meme"):
         drawn = [SKILLS[skill](Draw(random.Random(seed), stock, 330)) for seed in range(60)]
