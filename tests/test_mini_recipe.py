@@ -153,9 +153,9 @@ def test_a_matrix_is_read_panel_by_panel_and_its_verdict_rests_on_what_is_right_
     for seed in range(150):
         parts = matrix_script(random.Random(seed), panels)
         row, words = build_row(parts), [part for part in parts if isinstance(part, Words)]
-        named = {part.text.strip(" .;").split(": ")[-1]: part.picture for part in words if part.places}
+        named = [(part.picture, part.text.strip(" .;").split(": ")[-1]) for part in words if part.places]
         shown = [every[int(embeds)] for _, embeds in row.pictures]
-        assert all(name_panel(shown[picture]) == name for name, picture in named.items() if row.here)
+        assert all(name_panel(shown[picture]) == name for picture, name in named)
         accounts += bool(named)
         if row.sides:
             verdicts += 1
@@ -170,7 +170,7 @@ def test_a_matrix_is_read_panel_by_panel_and_its_verdict_rests_on_what_is_right_
 
 
 def test_without_language_every_example_shows_a_picture_and_a_new_decoder_forgets_the_old_one(
-    recipe: Recipe, tmp_path: Path
+    recipe: Recipe,
 ) -> None:
     panels = {panel: torch.zeros(1) for panel in itertools.product(range(5), range(4), range(5), range(4))}
     meme = SimpleNamespace(text="so fine", places=[], rationale="a. the text says: so fine.", nice=True, stance="like")

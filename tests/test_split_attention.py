@@ -101,7 +101,7 @@ def test_a_step_gives_what_one_softmax_gives(
     rows, generator = len(own), torch.Generator().manual_seed(seed)
     cache, slots = _caches(seed, path, rows, max(own))
     q, k, v = torch.randn(3, rows * beams, 2, 8, generator=generator)
-    tail, wrote = None, [(q[:0, 0], q[:0, 0])] * (rows * beams)
+    tail, wrote = None, [(torch.zeros(2, 0, 8),) * 2] * (rows * beams)
     if beams > 1:
         tail, wrote = _written_tail(rows, beams, steps, generator)
     expected = []
@@ -110,7 +110,7 @@ def test_a_step_gives_what_one_softmax_gives(
         seen = []
         for name, new, before in (("k", k, wrote[number][0]), ("v", v, wrote[number][1])):
             shared, slot = getattr(cache, name)[0][:, :path], getattr(slots, name)[0][row, :, : own[row]]
-            seen.append(torch.cat([shared, slot, *([before] if beams > 1 else []), new[number][:, None]], dim=1))
+            seen.append(torch.cat([shared, slot, before, new[number][:, None]], dim=1))
         weights = (seen[0] @ q[number][:, :, None] * 8**-0.5).softmax(dim=1)
         expected.append((weights * seen[1]).sum(dim=1))
     with pytest.MonkeyPatch.context() as patch:

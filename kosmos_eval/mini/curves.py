@@ -33,7 +33,7 @@ def gather(rows: list[dict[str, Any]]) -> dict[str, dict[str, Curve]]:
             elif isinstance(value, dict) and "right" in value:
                 found[stage][name].append((step, value["right"]))
             elif name == SEE:
-                for what in value.keys() & SEEN:
+                for what in sorted(value.keys() & SEEN):
                     found[stage][f"seen: {what}"].append((step, value[what]))
             elif name in ("shape", "colour", "size", "kind", "cell"):
                 found[stage][name].append((step, value))

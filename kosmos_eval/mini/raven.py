@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from kosmos_eval.data.mini.matrices import Matrix, Panel, name_panel, random_matrix
+from kosmos_eval.data.mini.raven_iq import tell_panels
 from kosmos_eval.data.mini.seeding import belongs_to_eval
 from kosmos_eval.mini.dense_labels import place_of
 from kosmos_eval.mini.pictures import panel_objects
-from kosmos_eval.mini.scripts import End, Part, Picture, Words
+from kosmos_eval.mini.scripts import ANSWER, LANGUAGE, End, Part, Picture, Words
 
 INTRODUCE = Words(" Introduce these pictures in detail:")
 FOLLOWING, IS_IT = Words(" The following image is:"), Words(" Is it correct?")
-ANSWER, LANGUAGE = 4.0, 0.03
 FIRST_SIDE = 2
 """The first of the four helpers that say which attributes of a candidate are right (`Words.sides`)."""
 _COUNTS = {3: "three", 8: "eight"}
@@ -47,25 +47,14 @@ def _random_training_matrix(rng: random.Random) -> Matrix:
     return matrix
 
 
-def _pieces(matrix: Matrix) -> list[str]:
-    """What `raven_iq.explain` says of each panel, with what comes before and after it."""
-    pieces = []
-    for number, panel in enumerate(matrix.panels):
-        row, column = divmod(number, matrix.side)
-        begun = f"row {row + 1}: " if column == 0 else ""
-        ends = "." if column == matrix.side - 1 else ";"
-        pieces.append(f"{begun}{name_panel(panel)}{ends}")
-    return pieces
-
-
 def _told(matrix: Matrix) -> str:
-    return " ".join(_pieces(matrix))
+    return " ".join(tell_panels(matrix))
 
 
 def _read(matrix: Matrix) -> list[Words]:
     """The panels in words, each read where the first of its shapes stands."""
     read = []
-    for number, (piece, panel) in enumerate(zip(_pieces(matrix), matrix.panels, strict=True)):
+    for number, (piece, panel) in enumerate(zip(tell_panels(matrix), matrix.panels, strict=True)):
         places = [place_of(panel_objects(panel)[0])] * len(piece)
         read.append(Words(f" {piece}", 1.0, places, picture=number))
     return read

@@ -14,6 +14,8 @@ _TOKENIZER = build_tokenizer()
 _IDS = _TOKENIZER.get_vocab(with_added_tokens=True)
 BOI, EOI = _IDS["<image>"], _IDS["</image>"]
 _FIRST_PLACEHOLDER, _FLOOR = 4, 0.02
+ANSWER, LANGUAGE = 4.0, 0.03
+"""How much a closed answer counts, and a letter of a text that is only read. A transcript's letter counts 1."""
 RANKS = 24
 """How many characters of one image token are told apart by their place among them."""
 

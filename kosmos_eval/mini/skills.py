@@ -19,14 +19,12 @@ from kosmos_eval.mini.dense_labels import Place, place_of
 from kosmos_eval.mini.pages import training_opinion
 from kosmos_eval.mini.pools import Meme, Page, Panels, Photo, Pool
 from kosmos_eval.mini.raven import matrix_script
-from kosmos_eval.mini.scripts import End, Part, Picture, Words
+from kosmos_eval.mini.scripts import ANSWER, LANGUAGE, End, Part, Picture, Words
 from kosmos_eval.mini.sentences import Corpus
 
 DETAIL = Words(" Introduce this picture in detail:")
 SENTIMENT = Words(" Question: what is the sentiment of the opinion? Answer:")
 HATE = Words(" Question: does this picture contain real hate speech? Answer:")
-ANSWER, LANGUAGE = 4.0, 0.03
-"""How much a closed answer counts, and a letter of a text that is only read. A transcript's letter counts 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,16 +168,11 @@ def _account(meme: Meme, scores: dict[str, float]) -> list[Part]:
     return [pictured, Words(f" {meme.text}", 1.0, meme.places, scores), Words(after, 1.0)]
 
 
-_MEMES_SEEN = 0.6
-
-
 def judge_meme(draw: Draw) -> list[Part]:
     """A meme: straight to the verdict, by way of an account, the account alone, or from an account as text."""
-    kind = draw.rng.random()
-    if kind >= _MEMES_SEEN:
-        if draw.stock.language:
-            return judge_account(draw)
-        kind *= _MEMES_SEEN
+    kind = draw.rng.uniform(0, 1 if draw.stock.language else 0.59)
+    if kind >= 0.6:
+        return judge_account(draw)
     meme, embeds = draw.stock.memes.draw(draw.rng)
     scores, verdict = draw.stock.meme_scores, _verdict(meme.nice, meme.stance)
     if kind < 0.15:

@@ -16,7 +16,7 @@ from kosmos_eval.mini.decoder_init import free_mask, init_decoder
 from kosmos_eval.mini.losses import Helpers, decoder_loss
 from kosmos_eval.mini.pools import Panels, Pool, encode, make_meme, make_photo, make_scene, page_maker
 from kosmos_eval.mini.sentences import Corpus
-from kosmos_eval.mini.sharpening import READERS, Sharpening
+from kosmos_eval.mini.sharpening import Sharpening
 from kosmos_eval.mini.skills import LANGUAGE_SKILLS, SKILLS, Stock
 from kosmos_eval.mini.word_scores import meme_scores, word_scores
 from kosmos_eval.mini.workbench import Workbench, set_rate, step_rng
@@ -176,7 +176,7 @@ def _step(
         elif pupils.sharpening is not None and skill == "transcribe":
             reading = pupils.sharpening.draw(rng, stock.scores, longest, budget)
             loss, figures = _decoded(bench, stage, pupils, reading.batch)
-            loss, figures[READERS] = loss + reading.labels, reading.right[READERS]
+            loss, figures = loss + reading.labels, figures | reading.right
         else:
             rows = draw_rows(rng, stock, skill, longest, budget)
             batch = collate(rows, bench.network.config.text.embed_dim, bench.device, draw_shifts(rng, rows))

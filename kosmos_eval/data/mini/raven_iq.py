@@ -94,10 +94,17 @@ def _draw_shape(pen: ImageDraw.ImageDraw, shape: str, x: int, y: int, radius: in
 
 def explain(matrix: Matrix) -> str:
     """The panels in words, row by row, and from them the missing one."""
-    names = [name_panel(panel) for panel in matrix.panels]
-    rows = ["; ".join(names[start : start + matrix.side]) for start in range(0, len(names), matrix.side)]
-    told = ". ".join(f"row {number}: {row}" for number, row in enumerate(rows, start=1))
-    return f"{told}; missing: {name_panel(matrix.answer)}."
+    return " ".join([*tell_panels(matrix), f"missing: {name_panel(matrix.answer)}."])
+
+
+def tell_panels(matrix: Matrix) -> list[str]:
+    """What is said of each panel: its name, with the row it begins and the mark it ends in."""
+    told = []
+    for number, panel in enumerate(matrix.panels):
+        row, column = divmod(number, matrix.side)
+        begun = f"row {row + 1}: " if column == 0 else ""
+        told.append(f"{begun}{name_panel(panel)}{'.' if column == matrix.side - 1 else ';'}")
+    return told
 
 
 def write(layout: Layout, counts: Mapping[str, int] = COUNTS) -> dict[str, int]:
