@@ -126,7 +126,7 @@ class SlotCache(_Tensors):
 class TailCache(_Tensors):
     """What beams wrote: per layer (rows, heads, steps * beams, head_dim), for each step what each beam of it added.
 
-    What is written stays where it is. A beam goes on from another one by seeing what that one saw: `hidden`
+    What is written stays with its row. A beam goes on from another one by seeing what that one saw: `hidden`
     (rows, beams, steps * beams) is 0 where a beam sees a position of its row, else -inf.
     """
 

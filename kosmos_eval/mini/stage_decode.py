@@ -53,7 +53,8 @@ def renew(stock: Stock, stage: DecodeStage) -> None:
     stock.pages.renew(stage.refresh)
     for pool in (stock.scenes, stock.photos, stock.memes):
         pool.renew(stage.refresh_others)
-    stock.panels.renew(stage.refresh_panels)
+    if stage.refresh_panels:
+        stock.panels.renew(stage.refresh_panels)
 
 
 def skill_weights(stage: DecodeStage, step: int) -> dict[str, float]:
