@@ -249,6 +249,7 @@ def manifest_of(cell: Cell, model: Model) -> Manifest:
         split=cell.task.split,
         limit=cell.limit,
         data=cell.task.data_label,
+        official_count=cell.task.expected_counts().get(cell.task.split, 0),
         data_path=discreet(cell.task.data),
         data_fingerprint=cell.data_fingerprint,
     )

@@ -70,6 +70,8 @@ class Manifest(_Strict):
     split: str
     limit: int | None
     data: str
+    official_count: int | None = None
+    """How many samples the benchmark's split has; 0 where that is not known of these data, None in older runs."""
     data_path: str
     data_fingerprint: str
     counts: Counts = Counts()

@@ -98,7 +98,11 @@ class Task(ABC):
     @property
     def data_label(self) -> str:
         """`mini`, `re-rendered`, or `local` for files the user brought."""
-        return next((label for marker, label in MARKERS.items() if (self.data / marker).is_file()), "local")
+        return next((label for marker, label in MARKERS.items() if (self.root() / marker).is_file()), "local")
+
+    def root(self) -> Path:
+        """The folder that is read: the data folder; a task whose archive makes a folder inside it overrides this."""
+        return self.data
 
     @cached_property
     def samples(self) -> Sequence[Sample]:

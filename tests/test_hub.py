@@ -14,9 +14,11 @@ import builders
 import pytest
 
 from kosmos_eval import DataError, ImageError, Task, UsageError, evaluate, load_image, load_task
+from kosmos_eval.cell import Cell
 from kosmos_eval.data import stream
 from kosmos_eval.data.hub import hub_name
 from kosmos_eval.models.fake import FakeModel
+from kosmos_eval.plugins import prompt_file
 from kosmos_eval.report.prompts import Prompts, Sources
 from kosmos_eval.report.runs import Run
 from kosmos_eval.store import RunFolder
@@ -142,6 +144,29 @@ def test_the_samples_are_those_of_the_official_files(name: str, store: Any, tmp_
     assert len(demos) == (builders.EVAL if same else builders.TRAIN)
 
 
+def test_a_label_that_is_not_published_is_no_label(tmp_path: Path) -> None:
+    """Data sets write -1, which Python would take for the last name."""
+    rows = rendered_sst2_rows(builders.rendered_sst2(tmp_path / "official"))["test"]
+    made = hub_rows([{**row, "label": -1} for row in rows[:2]] + rows[2:])
+    names = datasets.ClassLabel(names=["negative", "positive"])
+    made.cast_column("label", names).to_parquet(str(tmp_path / "hub-test.parquet"))
+    (tmp_path / "hub/data").mkdir(parents=True)
+    (tmp_path / "hub-test.parquet").rename(tmp_path / "hub/data/test-00000-of-00001.parquet")
+    task = load_task("rendered_sst2", f"hub:{tmp_path / 'hub'}")
+    assert [s.target for s in task.samples] == [None, None, " positive", " positive"]
+
+
+def test_no_demonstration_shows_the_photograph_that_is_asked_about(tmp_path: Path) -> None:
+    rows = vqav2_rows(builders.vqav2(tmp_path / "official"))["validation"]
+    again = [{**row, "question_id": row["question_id"] + 1} for row in rows]
+    task = load_task("vqav2", f"hub:{parquet(tmp_path / 'hub', {'validation': rows + again})}")
+    cell = Cell.of(task, prompt_file("vqav2"), "standard", shots=3)
+    shown = {d.id: d.images for d in task.samples}
+    for sample in task.samples:
+        assert len(demos := cell.chooser.choose(sample)) == 3
+        assert sample.images[0].name not in {shown[d.id][0].name for d in demos}
+
+
 def test_hidden_answers_can_be_predicted_not_scored(tmp_path: Path) -> None:
     folder = parquet(tmp_path / "hub", vqav2_rows(builders.vqav2(tmp_path / "official")))
     task = load_task("vqav2", f"hub:{folder}", split="test-dev2015")
@@ -231,7 +256,7 @@ def test_a_cached_copy_is_enough(tmp_path: Path) -> None:
     for line, commit in zip(done.stdout.splitlines(), (main, other), strict=True):
         label, image, found, kept = json.loads(line)
         assert kept.endswith(f"datasets--lmms-lab--VQAv2/snapshots/{commit}")
-        assert (label, image) == ("official-hub", f"lmms-lab/VQAv2@{commit}/validation/1")
+        assert (label, image) == ("official-hub", f"lmms-lab/VQAv2@{commit}/validation/{rows[1]['image_id']}")
         prints.add(found)
     assert len(prints) == 3
 

@@ -138,6 +138,14 @@ def test_what_does_not_fit_has_no_average(data: Path, tmp_path: Path) -> None:
     assert row["reason"] == "no score of copa"
 
 
+def test_one_item_each_has_an_average_without_an_error(data: Path, tmp_path: Path) -> None:
+    for task in ("copa", "winograd"):
+        evaluate(FakeModel(), load_task(task, data), limit=1, out=tmp_path)
+    (row,) = (r for r in leaderboard(tmp_path).to_dict("records") if str(r["task"]).startswith("language"))
+    assert row["score"] == row["score"]
+    assert row["stderr"] != row["stderr"]
+
+
 def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(a) for a in arguments])
 

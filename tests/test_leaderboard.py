@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import builders
 import pandas as pd
 import pytest
 from made_up_data import cell, colours, write_colours
@@ -147,3 +148,22 @@ def test_published_figures_have_a_source_and_a_confidence() -> None:
     }  # fmt: skip
     sst2 = kosmos[kosmos["task"] == "rendered_sst2"].set_index("prompt")["score"]
     assert sst2["mcot"] - sst2["standard"] == pytest.approx(5.8)
+
+
+@pytest.mark.parametrize("limit", [2, 3])
+def test_one_sample_of_a_class_leaves_the_area_without_an_error(limit: int, tmp_path: Path) -> None:
+    memes = ke.load_task("hateful_memes", data=builders.hateful_memes(tmp_path / "memes"))
+    for prompt in ("standard", "mcot"):
+        ke.evaluate(FakeModel(), memes, prompt, limit=limit, out=tmp_path / "out")
+    frame = ke.leaderboard(tmp_path / "out")
+    area = frame[frame["metric"] == "roc_auc"]
+    assert area["score"].notna().all()
+    assert area[["stderr", "low", "high", "vs_standard_p"]].isna().all().all()
+    assert not len(ke.compare(tmp_path / "out", "prompt", metric="roc_auc"))
+
+
+def test_puzzles_of_another_set_are_no_part_of_iq50(tmp_path: Path) -> None:
+    for name, source in (("raven_iq50", "subset"), ("raven_npz", "local")):
+        task = ke.load_task("raven_iq", data=getattr(builders, name)(tmp_path / name))
+        assert ke.evaluate(FakeModel(), task, out=tmp_path / f"{name}-out").manifest["official_count"] in (0, 50)
+        assert set(ke.leaderboard(tmp_path / f"{name}-out")["data_source"]) == {source}

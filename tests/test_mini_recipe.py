@@ -65,11 +65,16 @@ CORPUS = Corpus(
 )
 
 
+def _some_panels(panels: object, count: int) -> None:
+    """Stands for the drawing of 400 panels; none of them is nothing to encode."""
+    assert count > 0
+
+
 @pytest.fixture
 def recipe(monkeypatch: pytest.MonkeyPatch) -> Recipe:
     monkeypatch.setattr("kosmos_eval.mini.resampler_init._BATCHES", 1)
     monkeypatch.setattr("kosmos_eval.mini.stage_decode._RESCALED_ON", 2)
-    monkeypatch.setattr("kosmos_eval.mini.pools.Panels.renew", lambda panels, count: None)
+    monkeypatch.setattr("kosmos_eval.mini.pools.Panels.renew", _some_panels)
     return Recipe.model_validate(TINY)
 
 

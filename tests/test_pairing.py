@@ -43,6 +43,15 @@ def test_wordings_are_counted_within_a_task(tasks: tuple[Task, Task], tmp_path: 
     assert all(name.startswith("mcot@") for name in named["colours"])
 
 
+def test_no_shots_are_compared_with_demonstrations_however_chosen(tasks: tuple[Task, Task], tmp_path: Path) -> None:
+    squares, _ = tasks
+    for shots, demos in ((0, "fixed"), (1, "random"), (2, "random"), (2, "fixed"), (2, "balanced")):
+        evaluate(FakeModel(), squares, prompts=TASKS_DIR, shots=shots, demos=demos, out=tmp_path)
+    frame = compare(tmp_path, "shots")
+    assert sorted(zip(frame["baseline"], frame["variant"], strict=True)) == [("0", "1"), *[("0", "2")] * 3]
+    assert not len(frame.attrs["unpaired"])
+
+
 def test_weights_have_one_name_in_all_tasks(tasks: tuple[Task, Task], tmp_path: Path) -> None:
     squares, memes = tasks
     for fingerprint in ("aaaa", "bbbb"):

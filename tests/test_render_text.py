@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from kosmos_eval.api import load_task
 from kosmos_eval.data.mini import rendered_sst2
 from kosmos_eval.data.render_text import RERENDERED_MARKER, render_sst2, render_text
 from kosmos_eval.errors import DataError
@@ -52,6 +53,9 @@ def test_sentence_files_become_the_official_layout(tmp_path: Path) -> None:
     with Image.open(out / "valid" / "positive" / "00000.png") as image:
         assert image.size == (448, 448)
     assert json.loads((out / RERENDERED_MARKER).read_text())["splits"]["valid"]["count"] == 2
+    out.rename(tmp_path / "rendered-sst2")
+    assert load_task("rendered_sst2", tmp_path, "valid").data_label == "re-rendered", "of the folder around it, too"
+    (tmp_path / "rendered-sst2").rename(out)
     for broken in ("1 fine\nsentence\n", "1 fine\n2 what\n", "1 fine\n0 \n", "1 fine\n0 " + "w" * 99):
         source.write_text(broken, encoding="utf-8")
         with pytest.raises(DataError, match=r"stsa\.txt, line 2"):

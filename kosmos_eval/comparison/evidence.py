@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kosmos_eval.comparison.pairing import Pair
 from kosmos_eval.metrics.base import PER_CENT
-from kosmos_eval.metrics.delong import area_difference, areas, bootstrap_difference
+from kosmos_eval.metrics.delong import MIN_MEMBERS, area_difference, areas, bootstrap_difference
 from kosmos_eval.metrics.statistics import (
     Interval,
     bootstrap_interval,
@@ -102,8 +102,8 @@ def _areas(pair: Pair, margins: list[tuple[pd.DataFrame, pd.DataFrame]]) -> Evid
     ids, a = aligned([a["margin"] for a, _ in margins], -np.inf)
     _, b = aligned([b["margin"] for _, b in margins], -np.inf)
     positive = (aligned([a["label"] for a, _ in margins], 0)[1] == 1).any(axis=0)
-    if positive.all() or not positive.any():
-        return "of the samples that both answered, all are of one class"
+    if min(positive.sum(), (~positive).sum()) < MIN_MEMBERS:
+        return f"the samples that both answered have fewer than {MIN_MEMBERS} of a class"
     found = area_difference(positive, a, b)
     return Evidence(
         n=len(ids),

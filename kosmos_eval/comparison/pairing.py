@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kosmos_eval.errors import UsageError, nearest
@@ -20,6 +20,8 @@ _FREE = {
     "seed": {"seed", "demonstrations"},
 }
 """What may differ besides, because it follows from what is compared."""
+_CHOICE = ("sampler", "order", "index of pictures")
+"""How demonstrations were chosen and shown, where there are some."""
 _SAMPLES = "samples (--limit)"
 _SEED = {"seed", "order", "demonstrations", _SAMPLES}
 """What may differ between the pairs of several seeds and orders that are pooled."""
@@ -67,11 +69,16 @@ def pair(
         raise UsageError(f"--by {by!r}: runs are compared by {', '.join(DIMENSIONS)}{nearest(by, DIMENSIONS)}")
     names = _names(runs, by)
     sides = [_Side(run, name, _fixed(run, by)) for run, name in zip(runs, names, strict=True)]
+    sides = _shotless_with_each(sides) if by == "shots" else sides
     base = _baseline(by, names, baseline)
     sides, left_out = _latest(sides)
     found, unmatched = _match(sides, base)
     pairs = _largest(found, left_out)
-    left_out += [Unpaired(side.run.name, _why(side, sides, by, base)) for side in unmatched]
+    paired = {side.run.name for both in found for side in both}
+    for side in unmatched:
+        if side.run.name not in paired:
+            left_out.append(Unpaired(side.run.name, _why(side, sides, by, base)))
+            paired.add(side.run.name)
     pools = _pools(pairs, pooled=not per_seed and by != "seed")
     return pools, sorted(left_out, key=lambda u: u.run)
 
@@ -115,6 +122,18 @@ def _fixed(run: FinishedRun, by: str) -> dict[str, Any]:
         _SAMPLES: digest(sorted(run.asked)),
     }
     return {name: value for name, value in everything.items() if name not in _FREE[by]}
+
+
+def _shotless_with_each(sides: Sequence[_Side]) -> list[_Side]:
+    """A run without demonstrations stands beside those of every sampler, index and order: it shows nothing that they
+    could have chosen."""
+    chosen = [{name: side.fixed[name] for name in _CHOICE} for side in sides if side.run.manifest.shots]
+    different = [values for place, values in enumerate(chosen) if values not in chosen[:place]]
+    found = []
+    for side in sides:
+        shotless = not side.run.manifest.shots and different
+        found += [replace(side, fixed=side.fixed | values) for values in different] if shotless else [side]
+    return found
 
 
 def _baseline(by: str, names: Sequence[str], wanted: str | None) -> str:

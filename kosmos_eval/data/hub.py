@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -28,6 +28,7 @@ OFFICIAL_HUB, HUB, LOCAL = "official-hub", "hub", "local"
 """Labels of results: from a data set named here, from another one of the hub, from a folder."""
 
 SENTIMENTS = ("negative", "positive")
+_UNPUBLISHED = -1
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 
 ToSample = Callable[[Any, str, Record, Image], Sample]
@@ -38,6 +39,9 @@ ToSample = Callable[[Any, str, Record, Image], Sample]
 
 
 def _vqav2(task: Any, split: str, row: Record, image: Image) -> Sample:
+    """Every question brings its photograph along: it is called by the photograph, so that no other question on it is a
+    demonstration."""
+    image = dataclasses.replace(image, name=f"{image.name.rpartition('/')[0]}/{row.identifier('image_id')}")
     return _with(image, task.sample(split, row, row if row.values.get("answers") else None))
 
 
@@ -55,6 +59,8 @@ def _vizwiz(task: Any, split: str, row: Record, image: Image) -> Sample:
 
 def _rendered_sst2(task: Any, split: str, row: Record, image: Image) -> Sample:
     """`label` is a number, and the data set may say what it stands for; else 0 is negative, as in CLIP's folders."""
+    if "label" in row.values and not row.has("label"):
+        return Sample(row.place, (image,))
     label = row.values.get("label_name") or SENTIMENTS[row.integer("label", 0, 1)]
     if label not in SENTIMENTS:
         raise row.error(f"label {label!r} is none of Rendered SST-2 ({', '.join(SENTIMENTS)})")
@@ -164,7 +170,8 @@ class HubTask(Task):
         labels = {column: names for column, kind in rows.features.items() if (names := getattr(kind, "names", None))}
         for number, values in enumerate(rows.remove_columns([IMAGE])):
             if not chosen or values["split"] == split:
-                values |= {f"{column}_name": names[values[column]] for column, names in labels.items()}
+                for column, names in labels.items():
+                    values |= _named(column, values[column], names)
                 row = Record(data, f"{name}-{number:06d}", values)
                 yield self.source.to_sample(self, split, row, pictures[number])
 
@@ -180,6 +187,13 @@ class HubTask(Task):
             if rows is not None and (name == split or not shared or "split" in rows.table.column_names):
                 return name, rows
         return None
+
+
+def _named(column: str, value: Any, names: Sequence[str]) -> dict[str, Any]:
+    """A label with its name; without both where it is not published, for which data sets write -1."""
+    if value is None or value == _UNPUBLISHED:
+        return {column: None}
+    return {f"{column}_name": names[value]} if 0 <= value < len(names) else {}
 
 
 class _Pictures:

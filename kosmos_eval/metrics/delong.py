@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+MIN_MEMBERS = 2
+"""Samples of each class, below which nothing is known of the variance."""
+
+
 @dataclass(frozen=True, slots=True)
 class Area:
-    """An area, or a difference of two, from 0 to 1, with its standard error."""
+    """An area, or a difference of two, from 0 to 1, with its standard error (0 below `MIN_MEMBERS`: not known)."""
 
     value: float
     error: float

@@ -209,13 +209,13 @@ SKILLS: dict[str, Skill] = {
     "judge_matrix": judge_matrix, "judge_account": judge_account,
 }  # fmt: skip
 LANGUAGE_SKILLS = ("judge_text", "judge_account")
-_SHOTS = ("judge_page", "ask_scene", "caption_scene", "ask_photo", "judge_meme", "transcribe")
+_SHOTS = ("judge_page", "ask_scene", "ask_scene", "caption_scene", "ask_photo", "judge_meme", "transcribe")
 
 
 def with_shots(draw: Draw) -> list[Part]:
     """Several examples of one task in a row, as a few-shot prompt has them: each counts."""
     skill = SKILLS[draw.rng.choice(_SHOTS)]
-    count = draw.rng.choice((2, 2, 2, 3, 3, 5, 9))
+    count = draw.rng.choice((2, 2, 3, 3, 5, 5, 9))
     if skill is transcribe:
         count = min(count, 5)
     parts: list[Part] = []

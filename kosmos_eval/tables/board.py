@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,24 +55,27 @@ def leaderboard(folder: str | Path, per_seed: bool = False, with_published: bool
     one name are told apart by their fingerprints. `attrs["unfinished"]` counts the runs that are left out because they
     are not finished. `with_published` adds the papers' rows (`kosmos_eval.tables.published.beside`).
     """
-    import pandas as pd
-
     runs, unfinished = finished_runs(folder)
     groups = _grouped(runs, per_seed)
     names = _names(groups)
     against = _against_standard([run for group in groups for run in group], per_seed)
     examined = list(reports(folder).values())
     rows = [row for group in groups for row in _rows(group, names[group], against, examined)]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    frame = pd.DataFrame([*rows, *averages(frame)], columns=list(COLUMNS))
-    frame = frame.astype({**dict.fromkeys(_NUMBERS, "float64"), "primary": "bool"})
-    frame = _sorted(frame)
+    frame = _sorted(_typed([*rows, *averages(_typed(rows))]))
     if with_published:
         from kosmos_eval.tables.published import beside
 
         frame = beside(frame)
     frame.attrs["unfinished"] = unfinished
     return frame
+
+
+def _typed(rows: Sequence[Mapping[Any, Any]]) -> pd.DataFrame:
+    """Numbers that are not there are NaN, in a column that has none, too."""
+    import pandas as pd
+
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    return frame.astype({**dict.fromkeys(_NUMBERS, "float64"), "primary": "bool"})
 
 
 def _grouped(runs: Sequence[FinishedRun], per_seed: bool) -> list[Runs]:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_NO_MEAN = {"binomial_p": "a p of several runs is no mean of theirs; see each run's (`--per-seed`)"}
+"""Figures that are not averaged over seeds and orders, and why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """A score on the papers' scale. `n` counts each sample once, however many seeds and orders asked it."""
@@ -62,6 +66,8 @@ def _pooled(runs: Sequence[FinishedRun], metric: str, values: Sequence[float]) -
     if all(table is not None for table in margins):
         return _area([table for table in margins if table is not None])
     n = max(run.figures[metric]["n"] for run in runs)
+    if metric in _NO_MEAN and len(runs) > 1:
+        return Figure(None, n, reason=_NO_MEAN[metric])
     error = runs[0].figures[metric]["stderr"] if len(runs) == 1 else None
     return Figure(sum(values) / len(values), n, error)
 
@@ -84,11 +90,13 @@ def _mean(columns: Sequence[pd.Series]) -> Figure:
 def _area(margins: Sequence[pd.DataFrame]) -> Figure:
     import numpy as np
 
-    from kosmos_eval.metrics.delong import area
+    from kosmos_eval.metrics.delong import MIN_MEMBERS, area
 
     ids, scores = aligned([table["margin"] for table in margins], -np.inf)
     positive = (aligned([table["label"] for table in margins], 0.0)[1] == 1).any(axis=0)
     found = area(positive, scores)
+    if min(positive.sum(), (~positive).sum()) < MIN_MEMBERS:
+        return Figure(PER_CENT * found.value, len(ids))
     return Figure(PER_CENT * found.value, len(ids), PER_CENT * found.error, scaled(found.interval()))
 
 

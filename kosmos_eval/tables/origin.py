@@ -16,9 +16,10 @@ OFFICIAL, SUBSET = "official", "subset"
 def data_source(manifest: Manifest) -> str:
     """`official` (as many samples as the benchmark's split has), `subset` (fewer), or what the data are: `mini`,
     `re-rendered`, or `local`, `hub` or `official-hub` where the benchmark's own count is not known."""
-    task = all_tasks().get(manifest.task)
-    official = task.official_counts.get(manifest.split) if task else None
-    if manifest.data not in ("local", "official-hub", "hub") or official is None:
+    official = manifest.official_count
+    if official is None and (task := all_tasks().get(manifest.task)) is not None:
+        official = task.official_counts.get(manifest.split)
+    if manifest.data not in ("local", "official-hub", "hub") or not official:
         return manifest.data
     return OFFICIAL if manifest.counts.samples == official else SUBSET
 
