@@ -314,6 +314,29 @@ def test_prompts_that_score_and_that_write_share_what_they_have_in_common(folder
             assert x.logprob == pytest.approx(y.logprob, abs=1e-4)
 
 
+@pytest.mark.parametrize("first", ["what", "dog"])
+def test_what_scores_on_another_branch_leaves_the_path_of_what_writes_alone(
+    folder: tuple[Path, Any], first: str
+) -> None:
+    """Rows of both kinds lie behind demonstrations of their own; those that score come first, or last."""
+    model = KosmosModel.load(folder[0], "random")
+    scored, written = [
+        (PICTURES[0], Text(f" {word} house and the man sees the dog and the man and the red house:"))
+        for word in (("what", "dog") if first == "what" else ("dog", "what"))
+    ]
+    requests = []
+    for i in range(3):
+        own = (PICTURES[i], Text(" Answer:"))
+        requests.append(Request(f"score {i}", scored, (Stage("answer", own, Score(CHOICES[:2])),)))
+        requests.append(Request(f"write {i}", written, (Stage("text", own, Generate(12)),)))
+    together = answers(model, requests)
+    for request, found in zip(requests, together, strict=True):
+        (alone,) = answers(KosmosModel.load(folder[0], "random"), [request])
+        assert [s.generated for s in found.stages] == [s.generated for s in alone.stages]
+        for x, y in zip(found.stages[-1].choices, alone.stages[-1].choices, strict=True):
+            assert x.logprob == pytest.approx(y.logprob, abs=1e-4)
+
+
 def test_what_scores_among_what_writes_is_scored_apart_when_memory_is_short(
     folder: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

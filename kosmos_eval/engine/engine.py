@@ -271,6 +271,7 @@ class Engine:
                 self._score(pack, None, batch)
         for row in writing:
             row.node = node
+        self.runner.go_back_to(node)  # what was scored last may lie on another branch
         self._decode(batch, len(writing), torch.cat(logits))
         while going := [r for r in writing if r.goes_on and self._prepare(r, table)]:
             self._continue(going, batch)

@@ -109,6 +109,12 @@ class Runner:
                 self.packed([Piece(path=n.start, own=0, chain=len(keys), new=len(keys))], keys, places, None)
             self._nodes.append(n)
 
+    def go_back_to(self, node: Node) -> None:
+        """Makes the path hold the node again where it was left for another branch; what lies deeper is kept."""
+        wanted = node.path()
+        if len(self._nodes) < len(wanted) or any(a is not b for a, b in zip(wanted, self._nodes, strict=False)):
+            self.go_to(node)
+
     def note_memory(self, caches: Sequence[SlotCache | TailCache], positions: int) -> None:
         """Takes note of what is held, and of the positions that rows would hold if they shared nothing."""
         self.memory.note(self.path.nbytes + sum(c.nbytes for c in caches), positions * self.position_bytes)
