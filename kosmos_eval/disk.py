@@ -110,5 +110,8 @@ def hide_home(text: str) -> str:
 
 
 def expanded(text: str) -> Path:
-    """The path that `discreet` wrote, here and now."""
-    return Path(os.path.expandvars(text)).expanduser()
+    """The path that `discreet` wrote, here and now. Of variables it knows `$USER` alone: a folder that somebody else
+    made may name others, and what they hold must not be told."""
+    name = os.environ.get("USER", "$USER")
+    path = re.sub(r"(?<=/)\$USER(?=/|$)", lambda _: name, text)
+    return Path(path).expanduser() if path.startswith("~/") else Path(path)

@@ -15,6 +15,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from kosmos_eval.data.files import MAX_TEXT
 
+MARKS = {"\ue000", "\ue001"}
 MAX_ROUNDS = 10_000
 """So many rounds all loops of one text may go together."""
 MAX_NESTED = 2
@@ -56,6 +57,8 @@ class PromptEnvironment(SandboxedEnvironment):
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         if len(source) > MAX_TEXT:
             raise SecurityError(f"has {len(source)} characters, more than a prompt's text may have ({MAX_TEXT})")
+        if MARKS & set(source):
+            raise SecurityError("holds U+E000 or U+E001, which mark the places of inserted values")
         tree = super()._parse(source, name, filename)
         _bounded(tree, 0)
         return tree

@@ -84,7 +84,15 @@ class RunFolder:
     def references(self) -> dict[str, list[str]] | None:
         """The split's references by sample id, where some metric counts over them."""
         path = self.path / REFERENCES
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            found = None
+        if not (isinstance(found, dict) and all(map(_are_texts, found.values()))):
+            raise DataError(f"{path}: not a split's references; {AGAIN}")
+        return found
 
     def write_references(self, references: Mapping[str, Sequence[str]]) -> None:
         write_json(self.path / REFERENCES, dict(references))
@@ -145,6 +153,10 @@ class RunFolder:
 
     def appending(self, file: str = RESPONSES) -> Appender:
         return Appender(self.path / file)
+
+
+def _are_texts(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(text, str) for text in found)
 
 
 def _is_scores(found: Any) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from kosmos_eval.errors import UsageError, nearest
 from kosmos_eval.safe_yaml import load_yaml
@@ -21,7 +21,12 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
-Listed = Annotated[list[T], BeforeValidator(_listed), Field(min_length=1)]
+def _once(values: list[T]) -> list[T]:
+    """Each value once: the same run twice would wait for itself."""
+    return [value for place, value in enumerate(values) if value not in values[:place]]
+
+
+Listed = Annotated[list[T], BeforeValidator(_listed), Field(min_length=1), AfterValidator(_once)]
 
 
 class _Strict(BaseModel):

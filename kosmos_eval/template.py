@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 from jinja2 import Undefined, meta
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from kosmos_eval.data.files import MAX_TEXT
 from kosmos_eval.errors import PromptError, UsageError, nearest
 from kosmos_eval.prompt import Image, Output, Segment, Text, digest, parse_tags
 from kosmos_eval.sandbox import PromptEnvironment
@@ -268,10 +269,14 @@ def render(
     """
     filled, stash = _fill(text, variables, where)
     segments: list[Segment] = []
-    end = 0
+    end = size = 0
     for match in _MARKER.finditer(filled):
         segments.extend(parse_tags(filled[end : match.start()]))
-        segments.extend(_piece(match.group(), stash, images, candidate, where))
+        pieces = _piece(match.group(), stash, images, candidate, where)
+        size += match.start() - end + sum(len(piece.text) for piece in pieces if isinstance(piece, Text))
+        if size > MAX_TEXT:
+            raise PromptError(f"{where}: gives more than {MAX_TEXT} characters, more than a prompt's text may have")
+        segments.extend(pieces)
         end = match.end()
     segments.extend(parse_tags(filled[end:]))
     return joined(segments)

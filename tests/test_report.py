@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import re
 import shutil
 from collections import Counter
@@ -163,6 +164,15 @@ def test_a_report_without_the_data_says_what_is_missing(runs: Path, tmp_path: Pa
 def test_a_task_that_is_not_known_here_costs_its_prompts_only(runs: Path, tmp_path: Path) -> None:
     payload = Page(write_report(runs, tmp_path / "r.html").path).json("payload")
     assert {s["task"] for s in payload["settings"] if payload["runs"][s["runs"][0]]["missing"]} == {"colours"}
+
+
+def test_a_template_of_another_version_costs_the_prompts_only(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    changed = next((tmp_path / "runs").rglob("run.json"))
+    manifest = json.loads(changed.read_text())
+    changed.write_text(json.dumps(manifest | {"template": {**manifest["template"], "new_key": 1}}))
+    payload = Page(write_report(tmp_path / "runs", tmp_path / "r.html", tasks_dir=TASKS_DIR).path).json("payload")
+    assert ["none of this version's" in (run["missing"] or "") for run in payload["runs"]].count(True) == 1
 
 
 def test_flips_come_first_and_less_is_a_part_of_more(runs: Path) -> None:

@@ -16,7 +16,7 @@ from kosmos_eval.cli import app
 from kosmos_eval.metrics.base import ReferenceCorpus
 from kosmos_eval.models.fake import FakeModel
 from kosmos_eval.run import run
-from kosmos_eval.store import HISTORY, RESPONSES, RunFolder
+from kosmos_eval.store import HISTORY, REFERENCES, RESPONSES, RunFolder
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,11 @@ def test_who_is_refused_keeps_its_scores(tmp_path: Path) -> None:
     assert refused["run"].endswith(limited.name)
     assert "over_split counts over the whole split" in refused["reason"]
     assert RunFolder(limited).scores() == before
+    for damaged in ("{", "[]", '{"a": "b"}', '{"a": [1]}'):
+        (limited / REFERENCES).write_text(damaged)
+        (refused,) = ke.rescore(tmp_path, metrics=[OverSplit()], tasks_dir=TASKS_DIR).attrs["refused"]
+        assert "not a split's references" in refused["reason"]
+    (limited / REFERENCES).unlink()
     assert frame["run"].unique().tolist() == [f"runs/{whole.name}"]
     reasons = [r["reason"] for r in ke.rescore(tmp_path).attrs["refused"]]
     assert len(reasons) == 2

@@ -14,7 +14,9 @@ from made_up_data import cell, colours, write_colours
 from packaging.version import Version
 
 from kosmos_eval.data.images import load, ref
+from kosmos_eval.disk import expanded
 from kosmos_eval.errors import ImageError, PromptError
+from kosmos_eval.manifest import Manifest
 from kosmos_eval.models.fake import FakeModel
 from kosmos_eval.prompt import Image
 from kosmos_eval.run import run
@@ -54,6 +56,8 @@ HOSTILE = [
     "{{ " + "9" * 5000 + " }}",
     "{% if 1 %}" * 150 + "{% endif %}" * 150,
     "x" * 100_001,
+    "{% for a in '" + "a" * 200 + "' %}{{ '" + "b" * 1000 + "' }}{% endfor %}",
+    "\ue0005\ue001",
 ]
 
 
@@ -116,6 +120,8 @@ def test_manifests_hold_no_home_and_no_user(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("USER", "ada-lovelace")
     monkeypatch.setenv("LOGNAME", "ada-lovelace")
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    for text in ("/here/$HF_TOKEN", "/here/${USER}", "$HF_TOKEN/x", "~ada-lovelace/x"):
+        assert str(expanded(text)) == text, "a folder of somebody else's may not ask for what is in the environment"
     assert getpass.getuser() == "ada-lovelace"
     for data in (home / "data", tmp_path / "scratch" / "ada-lovelace" / "data"):
         task: Task = colours(write_colours(data, {"train": 2, "test": 3}))
@@ -126,6 +132,8 @@ def test_manifests_hold_no_home_and_no_user(tmp_path: Path, monkeypatch: pytest.
             text = path.read_text() if path.is_file() else ""
             assert "ada-lovelace" not in text, path.name
             assert "hf_secret" not in text
+        (manifest,) = out.rglob("run.json")
+        assert Manifest.read(manifest.parent).data_folder == data
 
 
 def test_links_that_lead_out_of_a_data_folder_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ def more(file: Path, text: str) -> Path:
 
 
 def test_the_grid_less_what_is_excluded(file: Path) -> None:
-    more(file, "overrides: {colours: {seeds: 3}}\nexclude:\n  - {prompts: mcot, shots: 2}\n")
+    more(file, "overrides: {colours: {seeds: [3, 3]}}\nexclude:\n  - {prompts: mcot, shots: 2}\n")
     (part,) = Planner(*read_sweep(file)).plan()
     assert [(c.prompt, c.shots, c.seed, c.limit) for c in part.cells] == [
         ("standard", 0, 3, 6), ("standard", 2, 3, 6), ("mcot", 0, 3, 6)

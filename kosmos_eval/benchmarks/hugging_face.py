@@ -76,7 +76,7 @@ def _choices(request: Request) -> tuple[list[Segment], list[tuple[list[Segment],
 
 def _sum(logits: Tensor, ids: Tensor) -> float:
     """Log-probability of ids (n,) by the logits (n, vocabulary) before each."""
-    return float(logits.float().log_softmax(-1).gather(1, ids[:, None]).double().sum())
+    return float(logits.float().log_softmax(-1).gather(1, ids[:, None]).cpu().double().sum())
 
 
 def s0(hf: HuggingFace, requests: Sequence[Request]) -> list[Answer]:

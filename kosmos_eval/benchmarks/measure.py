@@ -93,7 +93,7 @@ def clock(device: torch.device) -> Callable[[], float]:
         return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 
     def synchronised() -> float:
-        torch.cuda.synchronize(device)
+        torch.mps.synchronize() if device.type == "mps" else torch.cuda.synchronize(device)
         return time.perf_counter()
 
     return synchronised

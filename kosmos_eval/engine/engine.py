@@ -214,7 +214,7 @@ class Engine:
             scores = []
             for name, reads in zip(row.choices.names, row.choices.reads, strict=True):
                 at = torch.tensor([[line[node], token] for node, token in reads], device=logprobs.device)
-                logprob = float(logprobs[at[:, 0], at[:, 1]].double().sum())
+                logprob = float(logprobs[at[:, 0], at[:, 1]].cpu().double().sum())
                 greedy = bool((likeliest[at[:, 0]] == at[:, 1]).all())
                 scores.append(ChoiceScore(name, logprob, len(reads), greedy))
             row.finish_stage(StageResult(row.now.name, choices=tuple(scores)))

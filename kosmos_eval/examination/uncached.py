@@ -53,4 +53,4 @@ def _weighed(model: KosmosModel, before: Sequence[Segment], choice: Choice) -> C
     start = common(np.array(model.processor.encode(context).ids), np.array(ids))
     logprobs = model.forward_logits(Prompt(*whole))[start - 1 : -1].log_softmax(dim=-1)
     target = torch.tensor(ids[start:])
-    return ChoiceScore(choice.name, float(logprobs.gather(1, target[:, None]).double().sum()), len(target))
+    return ChoiceScore(choice.name, float(logprobs.gather(1, target[:, None]).cpu().double().sum()), len(target))

@@ -124,7 +124,8 @@ def read_config(path: Path) -> KosmosConfig:
     found = raw.get("model_type") if isinstance(raw, dict) else None
     if found != "kosmos-2":
         raise CheckpointError(f"{path}: model_type is {found!r}; only 'kosmos-2' checkpoints can be run")
-    if raw.get("text_config", {}).get("add_cross_attention"):
+    text = raw.get("text_config")
+    if isinstance(text, dict) and text.get("add_cross_attention"):
         raise CheckpointError(f"{path}: text_config.add_cross_attention is set; KOSMOS-2 has no cross-attention layers")
     latents = raw.get("latent_query_num", 64)
     if not isinstance(latents, int) or isinstance(latents, bool):

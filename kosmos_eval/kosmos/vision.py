@@ -23,7 +23,10 @@ class VisionEmbedding(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(images, channels, height, width) -> (images, 1 + patches, hidden)."""
-        patches = self.patch(pixels.to(self.patch.weight.dtype)).flatten(2).transpose(1, 2)
+        weight, size = self.patch.weight, self.patch.kernel_size[0]
+        # Patches do not overlap, so the convolution is one product. cuDNN's would round float32 to TF32 on a GPU.
+        squares = pixels.to(weight.dtype).unfold(2, size, size).unfold(3, size, size).permute(0, 2, 3, 1, 4, 5)
+        patches = F.linear(squares.flatten(3).flatten(1, 2), weight.flatten(1))
         class_token = self.class_embedding.expand(pixels.shape[0], 1, -1)
         return torch.cat([class_token, patches], dim=1) + self.position.weight
 

@@ -244,7 +244,7 @@ class HuggingFaceModel:
             for read in one.reads:
                 rows = line[one.last - start :][: len(read.tail)].float().log_softmax(dim=-1)
                 ids = torch.tensor(read.tail, device=rows.device)
-                read.logprob = float(rows.gather(1, ids[:, None]).double().sum())
+                read.logprob = float(rows.gather(1, ids[:, None]).cpu().double().sum())
                 read.greedy = bool((rows.argmax(dim=-1) == ids).all())
         return None
 

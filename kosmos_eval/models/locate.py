@@ -98,7 +98,8 @@ def _available(device: str) -> str:
 
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    number = int(device.partition(":")[2] or 0)
     missing = device == "mps" and not torch.backends.mps.is_available()
-    if missing or (device.startswith("cuda") and not torch.cuda.is_available()):
+    if missing or (device.startswith("cuda") and number >= torch.cuda.device_count()):
         raise UsageError(f"device {device!r} is not available here; use --device cpu or auto")
     return device

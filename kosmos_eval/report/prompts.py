@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from kosmos_eval.api import task_over
 from kosmos_eval.cell import Cell
 from kosmos_eval.data.hub import hub_name
-from kosmos_eval.errors import KosmosEvalError
+from kosmos_eval.disk import hide_home
+from kosmos_eval.errors import KosmosEvalError, PromptError
 from kosmos_eval.manifest import Manifest
 from kosmos_eval.plan import Asking, demonstration, rationale_requests, request
 from kosmos_eval.plugins import task_class
@@ -49,7 +52,7 @@ class Sources:
             try:
                 self._tasks[key] = self._load(manifest)
             except (KosmosEvalError, OSError) as error:
-                self._tasks[key] = str(error)
+                self._tasks[key] = hide_home(str(error))
         return self._tasks[key]
 
     def samples(self, task: Task) -> dict[str, Sample]:
@@ -125,7 +128,10 @@ class Prompts:
     def _cell(self) -> Cell:
         m = self._run.manifest
         assert self._task is not None
-        template = Template.model_validate(m.template)
+        try:
+            template = Template.model_validate(m.template)
+        except ValidationError:
+            raise PromptError(f"{m.task} {m.prompt}: the template on record is none of this version's") from None
         demos = m.demos if m.demos_index is None else "fixed"
         plain = m.plain_demo or None
         return Cell(self._task, m.prompt, template, plain, m.shots, demos, m.seed, m.limit, order=m.order)

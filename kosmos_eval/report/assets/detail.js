@@ -97,7 +97,7 @@ function stageLabel(stage, k) {
 
 function choiceText(stage) {
   const scored = stage.score;
-  const text = scored === "answers" ? "⟨each answer in turn⟩" : `⟨${scored.choice}${scored.target} for each candidate⟩`;
+  const text = scored === "answers" || scored.texts ? "⟨each answer in turn⟩" : `⟨${scored.choice}${scored.target} for each candidate⟩`;
   return h("span", { class: "slot" }, data(text));
 }
 
