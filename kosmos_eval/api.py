@@ -173,7 +173,7 @@ def _sweep_rows(done: Done) -> Iterator[dict[str, Any]]:
         "seed": cell.seed, "split": cell.task.split, "data": cell.task.data_label, "limit": cell.limit,
     }  # fmt: skip
     if isinstance(done, CellFailure):
-        yield row | {"primary": False, "reason": str(done.error)}
+        yield row | {"model": done.model, "primary": False, "reason": str(done.error)}
         return
     row |= {"model": done.manifest.model, "failed": done.manifest.counts.failed, "run": str(done.folder.path)}
     for score in (done.folder.scores() or {"scores": []})["scores"]:

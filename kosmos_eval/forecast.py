@@ -8,7 +8,7 @@ earlier runs of the same model took for the same task, prompt and shots, and unk
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 LOOKED_AT = 2
 """Work units of each group of runs whose tokens are counted; more would be slower and hardly closer."""
+LOOKED_THROUGH = 1000
+"""Samples, up to which those demonstrations are counted that each draws for itself."""
 
 Speeds = Mapping[tuple[object, ...], float]
 
@@ -103,9 +105,11 @@ def _as_given(cell: Cell, found: RunForecast) -> RunForecast:
 
 
 def _demonstrated(cell: Cell) -> frozenset[str]:
-    """The pictures of demonstrations: of those that may be drawn, where each query draws its own."""
-    one_set = cell.chooser.one_set
-    shown = (cell.pool if one_set is None else one_set) if cell.shots else ()
+    """The pictures of demonstrations; where each of many queries draws its own, of all that may be drawn."""
+    shown: Iterable[Sample] = cell.chooser.one_set or () if cell.shots else ()
+    if cell.shots and cell.chooser.one_set is None:
+        few = len(cell.samples) <= LOOKED_THROUGH
+        shown = (demo for sample in cell.samples for demo in cell.chooser.choose(sample)) if few else cell.pool
     return frozenset(image.name for demo in shown for image in demo.images)
 
 

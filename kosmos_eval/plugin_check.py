@@ -181,9 +181,6 @@ def _check_prompts(cls: type[Task], path: Path, report: Report) -> PromptFile | 
                 report.error(str(file), str(found).removeprefix(f"{file}: "))
                 continue
             good[prompt] = found
-            for stage in found.stages:
-                if stage.scores_answers and not cls.answers:
-                    report.error(f"{file}: {prompt}", "scores answers, but the class lists none")
     if good and "standard" not in good:
         report.warning(str(file), "has no prompt 'standard', which is what is run by default")
     return PromptFile(file, good) if good else None
@@ -216,14 +213,21 @@ def _check_samples(task: Task, prompts: PromptFile, report: Report) -> None:
     """What every sample must hold; one finding a kind, with the first sample that has it."""
     scored = any(t.stages[-1].scores_answers for t in prompts.templates.values())
     weighed = any(isinstance(t.stages[-1].score, CandidateSpec) for t in prompts.templates.values())
+    seeing = any("<image>" in text for t in prompts.templates.values() for text in t.texts)
+    to_the_letter = any(isinstance(metric, Accuracy) for metric in task.metrics)
     found: dict[str, str] = {}
     for s in task.samples:
+        answers = {*(c.name for c in s.choices), *task.answers}
+        targets = {str(t) for t in (s.target if isinstance(s.target, list | tuple) else [s.target])}
+        if not to_the_letter:
+            answers, targets = {a.strip() for a in answers}, {t.strip() for t in targets}
         wrong = {
             "id is not a text": not isinstance(s.id, str),
-            "has no image": not s.images,
+            "has no image, which a prompt shows": seeing and not s.images,
             "answer does not begin with one space": bool(s.answer) and s.answer != " " + s.answer.strip(),
-            f"target is none of the answers {task.answers}": scored and s.target is not None
-            and s.target not in task.answers,
+            "a prompt scores answers, but neither the class nor the sample lists any": scored and not answers,
+            f"target is none of the answers {task.answers}": scored and s.target is not None and bool(answers)
+            and not targets & answers,
             "target is none of its candidates": weighed and s.target is not None and s.target not in s.candidates,
         }  # fmt: skip
         for message, is_so in wrong.items():

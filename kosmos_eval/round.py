@@ -31,6 +31,8 @@ class CellFailure:
 
     cell: Cell
     error: KosmosEvalError
+    model: str
+    """The name of the model that was to answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ class Round:
         try:
             step(job)
         except FAULTS as error:
-            self._done[job] = CellFailure(job.cell, error)
+            self._done[job] = CellFailure(job.cell, error, job.model.name)
             job.close()
 
     def _open(self, job: Job) -> None:
@@ -162,7 +164,7 @@ class Round:
                 try:
                     following = track.next()
                 except FAULTS as error:
-                    self._done[track.job] = CellFailure(track.job.cell, error)
+                    self._done[track.job] = CellFailure(track.job.cell, error, track.job.model.name)
                     following = None
                 if following is None:
                     alive.remove(track)

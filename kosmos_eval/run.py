@@ -57,7 +57,7 @@ def complete(
         try:
             given[_with_index(cell, model, progress)] = cell
         except (*FAULTS, UsageError) as error:
-            yield CellFailure(cell, error)
+            yield CellFailure(cell, error, model.name)
 
     def told(cell: Cell, what: What, done: int, total: int) -> None:
         progress(given[cell], what, done, total)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import product
@@ -21,6 +21,8 @@ from kosmos_eval.plugins import all_tasks, prompt_file
 from kosmos_eval.run import CellFailure, Done, Progress, complete, silent
 from kosmos_eval.sweep_file import Exclusion, Location, ModelSpec, Source, SweepFile
 from kosmos_eval.task import Task
+
+Values = Mapping[str, tuple[object, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +59,17 @@ class Planner:
             if name not in names:
                 raise self.source.error(("overrides", name), f"no task of this sweep{nearest(name, names)}")
         cells = [cell for name in names for cell in self._cells(name)]
-        planned = [Planned(spec, [c for c in cells if not self._excluded(spec, c)]) for spec in self.file.models]
+        planned = [
+            Planned(spec, [cell for cell in cells if not self._excluded(spec.name, _of(cell))])
+            for spec in self.file.models
+        ]
         for place in range(len(self.file.exclude)):
             if place not in self._used:
                 raise self.source.error(("exclude", place), "leaves out no run: is a value misspelt?")
         return planned
 
     def _has_data(self, name: str) -> bool:
-        from kosmos_eval.data.mini import MINI_TASKS
-
-        axes = self.file.axes(name)
-        return all(name in MINI_TASKS if data == "mini" else (Path(data) / name).is_dir() for data in axes.data)
+        return all(_is_there(name, data) for data in self.file.axes(name).data)
 
     def _cells(self, name: str) -> Iterator[Cell]:
         axes = self.file.axes(name)
@@ -83,6 +85,8 @@ class Planner:
                 with self._at(*self._key(own, name, "demos")):
                     sampler_of(demos)
                 for prompt, shots in product(axes.prompts, axes.shots):
+                    if self._excluded(None, _values(task, prompt, shots, seed, demos)):
+                        continue  # it may be one that cannot be made
                     with self._at(*self._key(own, name, "prompts")):
                         templates[prompt]  # the prompt's name, before anything else about the cell
                     with self._at(*self._key(own, name, "shots")):
@@ -94,8 +98,9 @@ class Planner:
             self._tasks[name, data, split] = load_task(name, data, split, self.tasks_dir)
         return self._tasks[name, data, split]
 
-    def _excluded(self, spec: ModelSpec, cell: Cell) -> bool:
-        found = [place for place, entry in enumerate(self.file.exclude) if _matches(entry, spec, cell)]
+    def _excluded(self, model: str | None, values: Values) -> bool:
+        """Whether an entry leaves a run out; where no model is said, by the entries that name none."""
+        found = [place for place, entry in enumerate(self.file.exclude) if _matches(entry, model, values)]
         self._used.update(found)
         return bool(found)
 
@@ -111,14 +116,32 @@ class Planner:
             raise type(error)(str(self.source.error(where, str(error)))) from None
 
 
-def _matches(entry: Exclusion, spec: ModelSpec, cell: Cell) -> bool:
-    split, data = cell.task.split, cell.task.data_label
-    values: dict[str, tuple[object, ...]] = {
-        "models": (spec.name,), "tasks": (cell.task.name,), "prompts": (cell.prompt,), "shots": (cell.shots,),
-        "seeds": (cell.seed,), "demos": (cell.demos,), "splits": (split,), "data": (data, str(cell.task.data)),
+def _is_there(task: str, data: str) -> bool:
+    """Whether a task is among `all` that have data there."""
+    from kosmos_eval.data.hub import SOURCES
+    from kosmos_eval.data.mini import MINI_TASKS
+
+    if data == "hub":
+        return task in SOURCES and SOURCES[task].repo is not None
+    return task in MINI_TASKS if data == "mini" else (Path(data) / task).is_dir()
+
+
+def _of(cell: Cell) -> Values:
+    return _values(cell.task, cell.prompt, cell.shots, cell.seed, cell.demos)
+
+
+def _values(task: Task, prompt: str, shots: int, seed: int, demos: str) -> Values:
+    """What exclusions look at, besides the model."""
+    return {
+        "tasks": (task.name,), "prompts": (prompt,), "shots": (shots,), "seeds": (seed,), "demos": (demos,),
+        "splits": (task.split,), "data": (task.data_label, str(task.data)),
     }  # fmt: skip
-    given = {key: getattr(entry, key) for key in values if getattr(entry, key) is not None}
-    return bool(given) and all(any(value in given[key] for value in values[key]) for key in given)
+
+
+def _matches(entry: Exclusion, model: str | None, values: Values) -> bool:
+    every = {**values, "models": () if model is None else (model,)}
+    given = {key: getattr(entry, key) for key in every if getattr(entry, key) is not None}
+    return bool(given) and all(any(value in given[key] for value in every[key]) for key in given)
 
 
 def forecast_planned(planned: list[Planned], out: Path, model: Model | None = None) -> list[RunForecast]:
@@ -156,6 +179,6 @@ def run_planned(
                     left.remove(done.cell)
                     yield done
         except CheckpointError as error:
-            yield from (CellFailure(cell, error) for cell in left)
+            yield from (CellFailure(cell, error, spec.name) for cell in left)
         if model is not None:
             return

@@ -61,6 +61,8 @@ class Task(ABC):
     splits: ClassVar[Mapping[str, str]] = {"eval": "test", "demos": "train"}
     metrics: ClassVar[tuple[Metric, ...]] = ()
     official_counts: ClassVar[Mapping[str, int]] = {}
+    results_keys: ClassVar[tuple[str, str] | None] = None
+    """What the benchmark's results files call a sample's id and its answer; without, they are JSON lines of ours."""
     layout: ClassVar[str] = ""
     """What `data check` says about where the files go."""
 

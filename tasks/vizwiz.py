@@ -14,6 +14,7 @@ class VizWiz(VqaTask):
     name = "vizwiz"
     splits = {"eval": "val", "demos": "train"}
     metrics = (VqaAccuracy(), VqaAccuracy.normalised(), Unanswerable(), ConstantBaseline.unanswerable())
+    results_keys = ("image", "answer")
     official_counts = {"train": 20_523, "val": 4_319, "test": 8_000}
     layout = (
         "{train,val,test}.json (or {split}_questions_vqa_format.json and {split}_annotations_vqa_format.json), "

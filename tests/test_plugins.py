@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -153,6 +154,36 @@ def test_the_check_reads_the_data(tmp_path: Path) -> None:
     messages = " ".join(f.message for f in check_plugin(tmp_path / "task.py", tmp_path / "fruit").findings)
     for part in ("not an image", "target is none of the answers", "unknown variable 'fruits'", "did you mean 'fruit'"):
         assert part in messages, part
+
+
+def test_choices_of_a_samples_own_need_no_picture_and_no_answers_of_the_class(tmp_path: Path) -> None:
+    (tmp_path / "quiz.py").write_text(
+        "from kosmos_eval import Accuracy, Choice, Sample, Task, read_jsonl\n\n\n"
+        "class Quiz(Task):\n"
+        '    """Questions with their own options."""\n\n'
+        '    name = "quiz"\n'
+        '    splits = {"eval": "test", "demos": "test"}\n'
+        "    metrics = (Accuracy(),)\n"
+        '    layout = "test.jsonl"\n\n'
+        "    def read(self, data, split):\n"
+        '        for row in read_jsonl(data / f"{split}.jsonl"):\n'
+        '            choices = tuple(Choice(a, f" {a}") for a in row.texts("options"))\n'
+        '            right = row.text("answer")\n'
+        '            fields = {"question": row.text("question")}\n'
+        '            yield Sample(row.text("id"), (), fields, right, f" {right}", choices=choices)\n'
+    )
+    (tmp_path / "quiz.yaml").write_text(
+        'standard:\n  source: ours\n  demo: "{{ question }} Answer:{{ answer }}"\n'
+        '  stages: [{ask: "{{ question }} Answer:", score: answers}]\n'
+    )
+    (tmp_path / "data").mkdir()
+    rows = [{"id": f"q{k}", "question": f"{k}?", "options": [f"a{k}", f"b{k}"], "answer": f"b{k}"} for k in range(4)]
+    (tmp_path / "data/test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert check_plugin(tmp_path / "quiz.py", tmp_path / "data").usable
+    rows[1]["answer"] = "c"
+    (tmp_path / "data/test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    messages = [f.message for f in check_plugin(tmp_path / "quiz.py", tmp_path / "data").findings if f.level == "error"]
+    assert any("target is none of the answers" in message for message in messages)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 import kosmos_eval as ke
 from kosmos_eval.cli import app
 from kosmos_eval.data.mini import MINI_TASKS
-from kosmos_eval.errors import UsageError
+from kosmos_eval.errors import KosmosEvalError, UsageError
 from kosmos_eval.models.fake import FakeModel
 from kosmos_eval.sweep_file import read_sweep
 from kosmos_eval.sweep_plan import Planner
@@ -51,6 +51,15 @@ def test_the_grid_less_what_is_excluded(file: Path) -> None:
     assert [(c.prompt, c.shots, c.seed, c.limit) for c in part.cells] == [
         ("standard", 0, 3, 6), ("standard", 2, 3, 6), ("mcot", 0, 3, 6)
     ]  # fmt: skip
+
+
+def test_what_cannot_be_made_can_be_left_out(file: Path) -> None:
+    """A prompt that only one of two tasks has, say."""
+    file.write_text(file.read_text().replace("prompts: [standard, mcot]", "prompts: [standard, none_such]"))
+    with pytest.raises(KosmosEvalError, match="none_such"):
+        Planner(*read_sweep(file)).plan()
+    (part,) = Planner(*read_sweep(more(file, "exclude: [{tasks: colours, prompts: none_such}]\n"))).plan()
+    assert {cell.prompt for cell in part.cells} == {"standard"}
 
 
 def test_a_sweep_runs_and_resumes(file: Path, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ app.command()(language)
 app.command("lm-eval", context_settings=FORWARDED, add_help_option=False)(lm_eval)
 app.command()(report)
 app.add_typer(data_app, name="data", help="Check, make and render benchmark data.")
-app.add_typer(export_app, name="export", help="Our tasks for other harnesses.")
+app.add_typer(export_app, name="export", help="Tasks for other harnesses; answers for evaluation servers.")
 app.add_typer(plugin_app, name="plugin", help="Check a task plugin of your own.")
 
 

@@ -1,4 +1,4 @@
-"""`kosmos-eval export ...`: our tasks for other harnesses."""
+"""`kosmos-eval export ...`: our tasks for other harnesses, our answers for evaluation servers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,25 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.callback()
 def _export() -> None:
-    """Keeps `lm-eval` a command of its own."""
+    """Tasks for other harnesses, and a run's answers for an evaluation server."""
+
+
+@app.command("predictions")
+@reporting
+def predictions(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder: results/runs/...")],
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    partial: Annotated[bool, typer.Option("--partial", help="Leaves out samples that have no answer.")] = False,
+    tasks_dir: TasksDir = None,
+) -> None:
+    """Writes a run's answers as the results file that an evaluation server takes (and `kosmos-eval score` reads).
+
+    Example: kosmos-eval export predictions results/runs/vqav2.standard.4shot... --out results.json
+    """
+    from kosmos_eval.interop.predictions import export_predictions
+
+    count = export_predictions(run, out, partial, tasks_dir)
+    console().print(printable(f"{out}: {count} answers"), markup=False, soft_wrap=True)
 
 
 @app.command("lm-eval")

@@ -38,7 +38,8 @@ class Landing:
             for done in runs:
                 self.view.landed(done.cell, _figure(done) if not isinstance(done, CellFailure) else "failed")
                 if isinstance(done, CellFailure):
-                    self.faults.append(f"{done.cell.title}: {done.error}")
+                    model = f"{done.model}: " if self.several else ""
+                    self.faults.append(f"{model}{done.cell.title} seed {done.cell.seed}: {done.error}")
                 else:
                     self.finished += 1
                     self.screen.print(_line(done, self.several), markup=False, soft_wrap=True)

@@ -18,7 +18,7 @@ from typing import Any
 from kosmos_eval.metrics.base import Metric, Prediction, Score, grouped_mean_scores
 from kosmos_eval.metrics.vqa_tables import ARTICLES, CONTRACTIONS, NUMBER_WORDS, PUNCTUATION
 
-NOTHING_ANSWERED = "no prediction with an answer text and the answers of two annotators or more"
+NOTHING_ANSWERED = "no prediction with an answer text and published answers of two annotators or more"
 
 _DIGIT_COMMA_DIGIT = re.compile(r"\d,\d")
 # The script's pattern, (?!<=\d)(\.)(?!\d), has a slip for a look-behind; what is left is this.

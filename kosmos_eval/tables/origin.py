@@ -37,7 +37,12 @@ def versions_of(manifests: Iterable[Manifest]) -> str:
 def verdict(manifests: Sequence[Manifest], examined: Iterable[Report]) -> str | None:
     """What `kosmos-eval doctor` said of the model, dtype, device and software of all sessions; None where it was not
     asked."""
-    made = [(m.model_fingerprint, m.dtype, m.device, s.versions) for m in manifests for s in m.sessions]
+    # A manifest is made before the weights are loaded, and knows `cuda` where a session, like the doctor, has `cuda:0`.
+    made = [
+        (m.model_fingerprint, m.dtype, str(s.model_info.get("device", m.device)), s.versions)
+        for m in manifests
+        for s in m.sessions
+    ]
     return next((r.verdict for r in examined if made and all(r.speaks_of(*each) for each in made)), None)
 
 

@@ -34,6 +34,7 @@ class Captioned:
 class CaptionTask(Task):
     """Images with reference captions. A demonstration shows the first one."""
 
+    results_keys = ("image_id", "caption")
     karpathy_stem: ClassVar[str]
     """Name of Karpathy's JSON without suffix."""
 

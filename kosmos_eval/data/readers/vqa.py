@@ -41,6 +41,7 @@ class VqaTask(Task):
     """Name of the questions file without suffix; `{split}` stands for the split."""
     annotations_stem: ClassVar[str]
     annotators: ClassVar[int] = 10
+    results_keys = ("question_id", "answer")
 
     @abstractmethod
     def image_name(self, split: str, image_id: str) -> str:
