@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kosmos_eval.errors import KosmosEvalError, UsageError
+from kosmos_eval.metrics.accuracy import Accuracy
 from kosmos_eval.plugins import GROUP, home_of, import_file, offered, registry, task_files
 from kosmos_eval.task import Task
 from kosmos_eval.template import CandidateSpec, PromptFile

@@ -73,6 +73,8 @@ class Request:
             raise UsageError(f"request {self.id!r} has no stage: nothing is asked")
         if any(isinstance(stage.act, Score) for stage in self.stages[:-1]):
             raise UsageError(f"request {self.id!r}: only the last stage may score")
+        if len({stage.name for stage in self.stages}) < len(self.stages):
+            raise UsageError(f"request {self.id!r}: two stages have one name: what they write could not be told apart")
 
     @property
     def prompt_hash(self) -> str:
@@ -188,7 +190,11 @@ def assemble(request: Request, k: int, outputs: Mapping[str, Generated]) -> list
     if stage.context == "fresh" or k == 0:
         before: list[Segment] = list(request.context)
     else:
-        before = assemble(request, k - 1, outputs)
+        before = assemble(request, k - 1, outputs) or [Text("")]  # what is written is no beginning: `<s>` is before it
         before.append(Tokens(outputs[request.stages[k - 1].name].ids))
     sequence = before + own
-    return [s for s in sequence if not isinstance(s, Image)] if stage.image == "drop" else sequence
+    if stage.image == "keep":
+        return sequence
+    kept = [s for s in sequence if not isinstance(s, Image)]
+    lost_its_beginning = bool(kept) and isinstance(kept[0], Tokens) and kept[0] is not sequence[0]
+    return [Text(""), *kept] if lost_its_beginning else kept

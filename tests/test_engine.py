@@ -337,6 +337,38 @@ def test_what_scores_on_another_branch_leaves_the_path_of_what_writes_alone(
             assert x.logprob == pytest.approx(y.logprob, abs=1e-4)
 
 
+def test_choices_that_are_tokenised_together_with_the_prompt_are_scored_as_they_are(
+    folder: tuple[Path, Any], reference: Reference
+) -> None:
+    """The prompt's last token is another one with a choice behind it: no cached position of it may be used."""
+    model = KosmosModel.load(folder[0], "random")
+    before = [Text(" the man sees a d")]
+    act = Score((Choice("og", " yes", (Text("og"),)), Choice("ogs", " no", (Text("og the"),))))
+    shown, joined = (list(model.encode(Prompt(*s)).input_ids) for s in (before, [Text(" the man sees a dog")]))
+    assert joined[: len(shown)] != shown, "the example is none"
+    (answer,) = answers(model, [Request("joined", (), (Stage("answer", tuple(before), act),))])
+    check_choices(reference, before, act, answer)
+    ids = Score((Choice("x", "", (), (13,)), Choice("y", "", (), (14, 15))))
+    ((_, refused),) = model.run([Request("nothing", (), (Stage("answer", (), ids),))])
+    assert "do not begin with the prompt" in (refused.error or "")
+
+
+def test_two_runs_of_one_model_at_once_see_their_own_pictures(folder: tuple[Path, Any]) -> None:
+    model = KosmosModel.load(folder[0], "random", limits=SMALL)
+    first, second = (
+        [Request(f"{i}", (PICTURES[i], Text(" Answer:")), (Stage("a", (), Score(CHOICES[:2])),)) for i in places]
+        for places in ((0, 1, 2, 3), (4, 5))
+    )
+    expected = answers(model, first)
+    found = {}
+    for place, answer in model.run(first):
+        found[place] = answer
+        answers(model, second)
+    for place, alone in enumerate(expected):
+        for x, y in zip(found[place].stages[-1].choices, alone.stages[-1].choices, strict=True):
+            assert x.logprob == pytest.approx(y.logprob, abs=1e-4)
+
+
 def test_what_scores_among_what_writes_is_scored_apart_when_memory_is_short(
     folder: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,21 @@ def test_two_parts_give_what_one_gives(fused: bool, pieces: list[Piece], seed: i
             assert torch.equal(cached[row, :, piece.own : piece.own + piece.chain], new[chain].transpose(0, 1))
 
 
+@settings(deadline=None)
+@given(pieces=passes(), seed=st.integers(0, 99))
+def test_a_row_that_is_no_number_spoils_no_other(pieces: list[Piece], seed: int) -> None:
+    tokens = sum(piece.new for piece in pieces)
+    q, k, v = torch.randn(3, tokens, 2, 8, generator=torch.Generator().manual_seed(seed))
+    found = []
+    for spoilt in (False, True):
+        if spoilt:
+            for tensor in (q, k, v):
+                tensor[: pieces[0].new] = torch.nan
+        path, slots = _caches(seed, pieces[0].path, len(pieces), max(piece.own for piece in pieces))
+        found.append(SplitAttention(pieces, path, slots, device=CPU, dtype=torch.float32)(0, q, k, v)[pieces[0].new :])
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-5)
+
+
 def _written_tail(
     rows: int, beams: int, steps: int, generator: torch.Generator
 ) -> tuple[TailCache, list[tuple[torch.Tensor, torch.Tensor]]]:

@@ -80,11 +80,17 @@ def branches(
     return found
 
 
-def lay_out(branches: Sequence[Branch], context: int) -> ChoiceTree:
-    """The tree of a request's choices. Its trunk is what all share of their `context` before any token counts."""
-    trunk = min(context, *(b.scored_from for b in branches))
+def lay_out(branches: Sequence[Branch], context: Keys) -> ChoiceTree:
+    """The tree of a request's choices. Its trunk is what all share of their `context` before any token counts.
+
+    What a choice appends may be tokenised together with the end of the context: then its keys leave the context's
+    before that end. Raises KosmosEvalError where they leave it at once.
+    """
+    trunk = min(common(context, branches[0].keys), *(b.scored_from for b in branches))
     for b in branches[1:]:
         trunk = min(trunk, common(branches[0].keys, b.keys))
+    if not trunk:
+        raise KosmosEvalError(f"choice {branches[0].name!r} and the others do not begin with the prompt they follow")
     tree = ChoiceTree(trunk)
     seen: dict[tuple[int, int], int] = {}
     for b in branches:

@@ -63,7 +63,9 @@ class Engine:
         for window in windows(requests, self.limits):
             table = ImageTable(self.images)
             self.runner.begin(table)
-            yield from self._window([Row(i, request) for i, request in window], table)
+            for answer in self._window([Row(i, request) for i, request in window], table):
+                yield answer
+                self.runner.go_on_with(table)  # whoever took it may have begun another run
 
     def _window(self, rows: list[Row], table: ImageTable) -> Iterator[tuple[int, Response]]:
         while rows:
@@ -105,7 +107,7 @@ class Engine:
         if isinstance(act, Score):
             weighed = branches(row.request.id, act.choices, segments, lambda s: sequence(encode(s), table).keys)
             longest = max(longest, *(len(branch.keys) for branch in weighed))
-            row.choices = lay_out(weighed, len(row.sequence))
+            row.choices = lay_out(weighed, row.sequence.keys)
         if longest > self.processor.positions:
             # Only texts that are tokenised again can come here: their tokens were more than was allowed for.
             raise too_long(row.request, longest, self.processor.positions)

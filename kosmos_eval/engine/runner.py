@@ -52,6 +52,11 @@ class Runner:
         """Starts on a window: its pictures, an empty path."""
         self._images, self._nodes = images, []
 
+    def go_on_with(self, images: ImageTable) -> None:
+        """Takes up a window again, if another was begun meanwhile."""
+        if self._images is not images:
+            self.begin(images)
+
     def forget(self) -> None:
         """Gives up the path and its memory: a pass over it was broken off."""
         self.path, self._nodes = PathCache(self.network.config.text, self.network.device, self.network.dtype), []

@@ -64,6 +64,7 @@ class SplitAttention:
         start = 0
         for row, piece in enumerate(pieces):
             new = slice(0, piece.new)
+            token[row] = start  # padding is the row's own: a row that is no number must not reach the others
             token[row, new] = torch.arange(start, start + piece.new)
             there += [row * longest + place for place in range(piece.new)]
             allowed[row, new, : piece.own] = True

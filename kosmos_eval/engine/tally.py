@@ -114,7 +114,7 @@ def _weighed(
     keys = keys_of(segments)
     if isinstance(stage.act, Generate):
         return keys, 0
-    tree = lay_out(branches(request.id, stage.act.choices, segments, keys_of), len(keys))
+    tree = lay_out(branches(request.id, stage.act.choices, segments, keys_of), keys)
     return keys[: tree.trunk], len(tree.keys)
 
 
