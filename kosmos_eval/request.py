@@ -195,6 +195,6 @@ def assemble(request: Request, k: int, outputs: Mapping[str, Generated]) -> list
     sequence = before + own
     if stage.image == "keep":
         return sequence
-    kept = [s for s in sequence if not isinstance(s, Image)]
+    kept: list[Segment] = [s for s in sequence if not isinstance(s, Image)]
     lost_its_beginning = bool(kept) and isinstance(kept[0], Tokens) and kept[0] is not sequence[0]
     return [Text(""), *kept] if lost_its_beginning else kept
