@@ -83,15 +83,7 @@ class RunFolder:
 
     def references(self) -> dict[str, list[str]] | None:
         """The split's references by sample id, where some metric counts over them."""
-        path = self.path / REFERENCES
-        if not path.is_file():
-            return None
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            found = None
-        if not (isinstance(found, dict) and all(map(_are_texts, found.values()))):
-            raise DataError(f"{path}: not a split's references; {AGAIN}")
+        found: dict[str, list[str]] | None = self._json(REFERENCES, _are_references, "a split's references")
         return found
 
     def write_references(self, references: Mapping[str, Sequence[str]]) -> None:
@@ -99,15 +91,7 @@ class RunFolder:
 
     def scores(self) -> dict[str, Any] | None:
         """What `scores.json` says; None before there is one."""
-        path = self.path / SCORES
-        if not path.is_file():
-            return None
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            found = None
-        if not _is_scores(found):
-            raise DataError(f"{path}: not a run's scores; {AGAIN}")
+        found: dict[str, Any] | None = self._json(SCORES, _is_scores, "a run's scores")
         return found
 
     def write_scores(self, scores: Mapping[str, Any], per_sample: Iterable[Mapping[str, Any]]) -> None:
@@ -128,6 +112,19 @@ class RunFolder:
     def each_per_sample(self) -> Iterator[tuple[str, dict[str, float]]]:
         """The same, one sample at a time."""
         return ((row["id"], row["values"]) for row in self._jsonl(PER_SAMPLE, _is_valued))
+
+    def _json(self, name: str, is_right: Callable[[Any], bool], what: str) -> Any:
+        """What a JSON file of the run holds; None where there is none. Raises DataError for a damaged one."""
+        path = self.path / name
+        if not path.is_file():
+            return None
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            found = None
+        if not is_right(found):
+            raise DataError(f"{path}: not {what}; {AGAIN}")
+        return found
 
     def _jsonl(self, file: str, fits: Callable[[Any], bool]) -> Iterator[dict[str, Any]]:
         path, number = self.path / file, 0
@@ -153,6 +150,10 @@ class RunFolder:
 
     def appending(self, file: str = RESPONSES) -> Appender:
         return Appender(self.path / file)
+
+
+def _are_references(found: Any) -> bool:
+    return isinstance(found, dict) and all(map(_are_texts, found.values()))
 
 
 def _are_texts(found: Any) -> bool:
