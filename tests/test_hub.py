@@ -252,11 +252,12 @@ def test_a_cached_copy_is_enough(tmp_path: Path) -> None:
     )
     environment = {**os.environ, "HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    photograph = rows["validation"][1]["image_id"]
     prints = {data_fingerprint(load_task("vqav2", f"hub:{parquet(tmp_path / 'hub', rows)}").samples)}
     for line, commit in zip(done.stdout.splitlines(), (main, other), strict=True):
         label, image, found, kept = json.loads(line)
         assert kept.endswith(f"datasets--lmms-lab--VQAv2/snapshots/{commit}")
-        assert (label, image) == ("official-hub", f"lmms-lab/VQAv2@{commit}/validation/{rows[1]['image_id']}")
+        assert (label, image) == ("official-hub", f"lmms-lab/VQAv2@{commit}/validation/{photograph}")
         prints.add(found)
     assert len(prints) == 3
 

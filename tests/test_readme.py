@@ -60,7 +60,7 @@ def test_commands_exist_with_their_options(page: Path) -> None:
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("kosmos-eval ")]
     assert len(commands) >= (8 if page == README else 3)
     for command in commands:
-        words = 2 if command[0] in ("data", "plugin") else 1
+        words = 2 if command[0] in ("data", "export", "plugin") else 1
         result = CliRunner().invoke(app, [*command[:words], "--help"], terminal_width=200)
         assert result.exit_code == 0, command
         for option in (word for word in command if word.startswith("--")):
