@@ -50,13 +50,13 @@ def sweep(
         show(forecast_parts(table_of(file, out=out)))
         return
     from kosmos_eval.cli.landing import Landing
-    from kosmos_eval.plugins import all_tasks
+    from kosmos_eval.data.mini import MINI_TASKS
     from kosmos_eval.sweep_file import read_sweep
     from kosmos_eval.sweep_plan import Planner, run_planned
 
     where = engine_of(engine, address, workers, hang_timeout)
     declared, source = read_sweep(file)
-    wanted = sorted(all_tasks()) if declared.tasks == ["all"] else declared.tasks
+    wanted = MINI_TASKS if declared.tasks == ["all"] else declared.tasks
     make_mini([name for name in wanted if "mini" in declared.axes(name).data])
     planned = Planner(declared, source).plan()
     landing = Landing([cell for part in planned for cell in part.cells])
