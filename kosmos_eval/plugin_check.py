@@ -214,7 +214,7 @@ def _check_samples(task: Task, prompts: PromptFile, report: Report) -> None:
     """What every sample must hold; one finding a kind, with the first sample that has it."""
     scored = any(t.stages[-1].scores_answers for t in prompts.templates.values())
     weighed = any(isinstance(t.stages[-1].score, CandidateSpec) for t in prompts.templates.values())
-    seeing = any("<image>" in text for t in prompts.templates.values() for text in t.texts)
+    seeing = any("<image" in text for t in prompts.templates.values() for text in t.texts)
     to_the_letter = any(isinstance(metric, Accuracy) for metric in task.metrics)
     found: dict[str, str] = {}
     for s in task.samples:
