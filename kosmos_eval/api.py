@@ -13,7 +13,7 @@ from kosmos_eval.cell import Cell
 from kosmos_eval.errors import UsageError
 from kosmos_eval.metrics.base import Score
 from kosmos_eval.models.base import Model
-from kosmos_eval.plugins import home_of, prompt_file, task_class
+from kosmos_eval.plugins import all_tasks, home_of, prompt_file, task_class
 from kosmos_eval.record import Record
 from kosmos_eval.request import Response
 from kosmos_eval.run import CellFailure, Done, Progress, RunResult, run, silent
@@ -57,6 +57,27 @@ def data_folder(task: str, data: str | Path) -> Path:
         return ensure_mini(task)
     folder = Path(data)
     return folder / task if (folder / task).is_dir() else folder
+
+
+def built_in_tasks() -> list[str]:
+    """What `all` means: the longest first, so that processes that share the work end together."""
+    from kosmos_eval.data.mini import MINI_TASKS
+
+    known = all_tasks()
+    return [*(name for name in MINI_TASKS if name in known), *sorted(known.keys() - set(MINI_TASKS))]
+
+
+def has_data(task: str, data: str) -> bool:
+    """Whether a built-in task is among `all` that have data there."""
+    if data == "mini":
+        from kosmos_eval.data.mini import MINI_TASKS
+
+        return task in MINI_TASKS
+    if data == "hub":
+        from kosmos_eval.data.hub import SOURCES
+
+        return task in SOURCES and SOURCES[task].repo is not None
+    return data.startswith("hub:") or (Path(data) / task).is_dir()
 
 
 SWEEP_COLUMNS = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from kosmos_eval.api import load_task
+from kosmos_eval.api import built_in_tasks, has_data, load_task
 from kosmos_eval.cell import Cell
 from kosmos_eval.demos import sampler_of
 from kosmos_eval.errors import CheckpointError, KosmosEvalError, nearest
@@ -47,7 +47,7 @@ class Planner:
         with self._at("tasks_dir"):
             known = all_tasks(self.tasks_dir)
         if self.file.tasks == ["all"]:
-            names = [name for name in sorted(all_tasks()) if self._has_data(name)]
+            names = [name for name in built_in_tasks() if self._has_data(name)]
             if not names:
                 raise self.source.error(("data",), "no task has data there; `all` looks for a folder per task in it")
         else:
@@ -69,7 +69,7 @@ class Planner:
         return planned
 
     def _has_data(self, name: str) -> bool:
-        return all(_is_there(name, data) for data in self.file.axes(name).data)
+        return all(has_data(name, data) for data in self.file.axes(name).data)
 
     def _cells(self, name: str) -> Iterator[Cell]:
         axes = self.file.axes(name)
@@ -114,16 +114,6 @@ class Planner:
             yield
         except KosmosEvalError as error:
             raise type(error)(str(self.source.error(where, str(error)))) from None
-
-
-def _is_there(task: str, data: str) -> bool:
-    """Whether a task is among `all` that have data there."""
-    from kosmos_eval.data.hub import SOURCES
-    from kosmos_eval.data.mini import MINI_TASKS
-
-    if data == "hub":
-        return task in SOURCES and SOURCES[task].repo is not None
-    return task in MINI_TASKS if data == "mini" else (Path(data) / task).is_dir()
 
 
 def _of(cell: Cell) -> Values:

@@ -141,25 +141,14 @@ def make_mini(wanted: Sequence[str]) -> None:
 
 def names_with_data(wanted: list[str], data: str) -> list[str]:
     """The names; of `all` alone, those of every built-in task that has data."""
-    from kosmos_eval.plugins import all_tasks
+    if wanted != ["all"]:
+        return wanted
+    from kosmos_eval.api import built_in_tasks, has_data
 
-    return _with_data(sorted(all_tasks()), data) if wanted == ["all"] else wanted
-
-
-def _with_data(known: list[str], data: str) -> list[str]:
-    if data == "mini":
-        from kosmos_eval.data.mini import MINI_TASKS
-
-        return [name for name in MINI_TASKS if name in known]
-    if data == "hub":
-        from kosmos_eval.data.hub import SOURCES
-
-        return [name for name in known if name in SOURCES and SOURCES[name].repo]
-    if not data.startswith("hub:"):
-        known = [name for name in known if (Path(data) / name).is_dir()]
-        if not known:
-            raise UsageError(f"{data}: `all` looks for a folder per task in it, such as {data}/vqav2; there is none")
-    return known
+    found = [name for name in built_in_tasks() if has_data(name, data)]
+    if not found:
+        raise UsageError(f"{data}: `all` looks for a folder per task in it, such as {data}/vqav2; there is none")
+    return found
 
 
 def console(stderr: bool = False) -> Console:
