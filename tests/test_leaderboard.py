@@ -76,6 +76,15 @@ def test_undefined_metric_is_empty_with_a_reason(task: Task, tmp_path: Path) -> 
     assert rows["roc_auc", "0"]["score"] == ""
 
 
+def test_a_reason_names_a_seed_only_where_seeds_differ(task: Task, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        run(cell(task, shots=1, seed=seed), FakeModel(refuse=lambda request: True), tmp_path / "both")
+        run(cell(task, shots=1, seed=seed), FakeModel(refuse=lambda request: bool(seed)), tmp_path / "one")  # noqa: B023
+    both, one = (leaderboard(tmp_path / name).set_index("metric")["reason"]["roc_auc"] for name in ("both", "one"))
+    assert both.startswith("does not fit: ")
+    assert one.startswith("seed 1: ")
+
+
 def test_models_of_one_name_are_told_apart(task: Task, tmp_path: Path) -> None:
     run(cell(task), FakeModel(fingerprint="aaaa"), tmp_path)
     run(cell(task), FakeModel(fingerprint="bbbb"), tmp_path)

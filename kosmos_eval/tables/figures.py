@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kosmos_eval.metrics.base import PER_CENT
 from kosmos_eval.metrics.statistics import Interval, bootstrap_interval, mean_error, scaled, wilson_interval
@@ -42,15 +42,22 @@ def figure(runs: Sequence[FinishedRun], metric: str) -> Figure:
     """
     stored = [run.figures.get(metric) for run in runs]
     n = max(score["n"] for score in stored if score is not None)
-    for run, score in zip(runs, stored, strict=True):
-        reason = "it is not scored" if score is None else score["reason"] if score["value"] is None else None
-        if reason is not None:
-            return Figure(None, n, reason=reason if len(runs) == 1 else f"{_which(run)}: {reason}")
+    reasons = [_undefined(score) for score in stored]
+    if any(reasons):
+        run, reason = next((run, reason) for run, reason in zip(runs, reasons, strict=True) if reason)
+        return Figure(None, n, reason=reason if len(set(reasons)) == 1 else f"{_which(run)}: {reason}")
     if len({score["rule"] for score in stored if score and "rule" in score}) > 1:
         return Figure(None, n, reason="the seeds are scored by different rules; `kosmos-eval rescore` settles it")
     values = [score["value"] for score in stored if score is not None]
     seed_sd, order_sd = _spreads(runs, values)
     return replace(_pooled(runs, metric, values), seed_sd=seed_sd, order_sd=order_sd)
+
+
+def _undefined(score: Mapping[str, Any] | None) -> str | None:
+    """Why a stored score has no value."""
+    if score is None:
+        return "it is not scored"
+    return str(score["reason"]) if score["value"] is None else None
 
 
 def _which(run: FinishedRun) -> str:
