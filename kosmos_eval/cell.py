@@ -27,6 +27,7 @@ _wholes: WeakKeyDictionary[Task, Sequence[Sample]] = WeakKeyDictionary()
 _sorted: WeakKeyDictionary[Task, Sequence[Sample]] = WeakKeyDictionary()
 _fewest: WeakKeyDictionary[Task, dict[tuple[int, int | None], int]] = WeakKeyDictionary()
 _fingerprints: WeakKeyDictionary[Task, str] = WeakKeyDictionary()
+_pool_fingerprints: WeakKeyDictionary[Task, str] = WeakKeyDictionary()
 
 
 def _pool(task: Task, seed: int) -> tuple[list[Sample], bool]:
@@ -35,6 +36,8 @@ def _pool(task: Task, seed: int) -> tuple[list[Sample], bool]:
     if seed not in by_seed:
         samples, same_split = task.demonstration_pool()
         by_seed[seed] = ordered(samples, seed, "demos", POOL), same_split
+        if task not in _pool_fingerprints:  # while the whole split is at hand
+            _pool_fingerprints[task] = _fingerprint(task) if same_split else data_fingerprint(samples)
     return by_seed[seed]
 
 
@@ -161,6 +164,14 @@ class Cell:
     @property
     def data_fingerprint(self) -> str:
         return _fingerprint(self.task)
+
+    @property
+    def demos_fingerprint(self) -> str | None:
+        """Of the whole split that its demonstrations come from; None where it shows none."""
+        if not self._shown:
+            return None
+        _pool(self.task, self.seed)
+        return _pool_fingerprints[self.task]
 
     @property
     def prompt_hash(self) -> str:

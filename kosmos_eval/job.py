@@ -240,6 +240,7 @@ def manifest_of(cell: Cell, model: Model) -> Manifest:
         demos=sampler_of(cell.demos)[0],
         demos_by=cell.index.embedder if cell.index else None,
         demos_index=cell.index.fingerprint if cell.index else None,
+        demos_fingerprint=cell.demos_fingerprint,
         order=cell.order,
         demos_same_split=cell.demos_same_split,
         demonstrations=None if one_set is None else [demo.id for demo in one_set],

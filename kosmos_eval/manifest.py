@@ -59,6 +59,8 @@ class Manifest(_Strict):
     """The model whose vision tower compared pictures, where demonstrations were retrieved."""
     demos_index: str | None = None
     """The fingerprint of the index they were retrieved by."""
+    demos_fingerprint: str | None = None
+    """Of the split they were chosen from, as `data_fingerprint`; None without demonstrations, and in older runs."""
     order: int = 0
     """Which of the seeded orders they were shown in; the 0th is as they were chosen."""
     demos_same_split: bool

@@ -118,7 +118,7 @@ def _packaged(path: Path, report: Report) -> Iterator[type[Task]]:
 
 
 def _check_class(cls: type[Task], report: Report) -> None:
-    from kosmos_eval.metrics import Metric
+    from kosmos_eval.metrics import ExactMatch, MajorityBaseline, Metric
 
     where = f"class {cls.__name__}"
     name = getattr(cls, "name", None)
@@ -137,6 +137,8 @@ def _check_class(cls: type[Task], report: Report) -> None:
         report.error(where, "metrics: a tuple of metrics, as in (Accuracy(),)")
     elif not cls.metrics:
         report.error(where, "metrics is empty: nothing would be scored")
+    elif isinstance(cls.metrics[0], ExactMatch) and MajorityBaseline() in cls.metrics:
+        report.warning(where, "MajorityBaseline() is too low beside ExactMatch: MajorityBaseline(normalised=True)")
     if not cls.layout:
         report.warning(where, "layout is empty: `data check` cannot say where the files go")
     _check_imports(cls, report)

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from kosmos_eval.errors import DataError
 from kosmos_eval.metrics.base import Metric, Prediction, Score, compute_all
 from kosmos_eval.metrics.prediction_file import RawPrediction, read_predictions, short
+from kosmos_eval.request import Choice
 
 __all__ = ["RawPrediction", "SampleLike", "match_predictions", "read_predictions", "reference_corpus", "score_file"]
 
@@ -36,6 +37,10 @@ class SampleLike(Protocol):
     def group(self) -> str | None: ...
     @property
     def fields(self) -> Mapping[str, Any]: ...
+    @property
+    def candidates(self) -> Mapping[str, Any]: ...
+    @property
+    def choices(self) -> Sequence[Choice]: ...
 
 
 def score_file(
@@ -48,12 +53,13 @@ def score_file(
 ) -> list[Score]:
     """The scores of a predictions file on a split; `samples` are all of the split, whatever part is predicted.
 
-    `answers` are the only right ones where a task lists them: a file that knows none of them is refused, not scored 0.
+    `answers` are the task's; a sample's own choices, or its candidates, are others. A file that weighs anything else,
+    or none of whose texts is an answer, is refused, not scored 0.
     """
     split = list(samples)
     predictions = match_predictions(split, read_predictions(path), partial)
-    if answers:
-        _refuse_other_answers(predictions, [answer.strip() for answer in answers], path)
+    weighed = {sample.id: _weighed(sample, answers) for sample in split}
+    _refuse_other_answers([(p, weighed[p.sample_id]) for p in predictions if weighed[p.sample_id]], path)
     corpus = reference_corpus(split)
     return compute_all([metric.with_corpus(corpus) for metric in metrics], predictions)
 
@@ -118,16 +124,23 @@ def _refuse_extra(names: Sequence[str], predictions: Mapping[str, RawPrediction]
         )
 
 
-def _refuse_other_answers(predictions: Sequence[Prediction], answers: Sequence[str], path: Path) -> None:
-    for prediction in predictions:
-        if prediction.scores and {name.strip() for name in prediction.scores} != set(answers):
+def _weighed(sample: SampleLike, answers: Sequence[str]) -> tuple[str, ...]:
+    """What a run calls the answers that it weighs for a sample; none where it would write."""
+    names = [choice.name for choice in sample.choices] or answers or list(sample.candidates)
+    return tuple(name.strip() for name in names)
+
+
+def _refuse_other_answers(predictions: Sequence[tuple[Prediction, tuple[str, ...]]], path: Path) -> None:
+    for prediction, answers in predictions:
+        if prediction.scores and sorted(name.strip() for name in prediction.scores) != sorted(answers):
             raise DataError(
                 f"{path}: id {short(prediction.sample_id)} has scores of {_some(list(prediction.scores))};"
                 f" this task weighs {_some(answers)}"
             )
-    texts = [p.text.strip() for p in predictions if p.text is not None and not p.scores]
-    if texts and not set(texts) & set(answers):
-        raise DataError(f"{path}: no prediction is one of {_some(answers)}; it has such as {_some(texts[:1])}")
+    texts = [(p.text.strip(), answers) for p, answers in predictions if p.text is not None and not p.scores]
+    if texts and not any(text in answers for text, answers in texts):
+        text, answers = texts[0]
+        raise DataError(f"{path}: no prediction is one of {_some(answers)}; it has such as {short(text)}")
 
 
 def _no_overlap(names: Sequence[str], predictions: Mapping[str, RawPrediction]) -> str:

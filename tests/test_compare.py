@@ -13,6 +13,7 @@ import kosmos_eval as ke
 from kosmos_eval.errors import UsageError
 from kosmos_eval.metrics.statistics import mcnemar
 from kosmos_eval.models.fake import FakeModel
+from kosmos_eval.request import Request, Response
 from kosmos_eval.run import run
 from kosmos_eval.store import RunFolder
 from kosmos_eval.tables.published import why_not
@@ -75,6 +76,31 @@ def test_a_run_whose_score_is_undefined_is_not_compared(task: Task, tmp_path: Pa
     (unpaired,) = frame.attrs["unpaired"]
     assert "accuracy is undefined" in unpaired["reason"]
     assert "does not fit" in unpaired["reason"]
+
+
+class Forgetful(FakeModel):
+    """Answers only some samples."""
+
+    def __init__(self, only: set[str]) -> None:
+        super().__init__()
+        self.only = only
+
+    def _respond(self, request: Request) -> Response:
+        return super()._respond(request) if request.id in self.only else Response(request.id, error="broken")
+
+
+def test_an_area_needs_both_classes_under_each_seed(task: Task, tmp_path: Path) -> None:
+    reds, blues = ({s.id for s in task.samples if s.label == colour} for colour in ("red", "blue"))
+    for prompt, one in (("standard", min(blues)), ("mcot_plain", max(blues))):
+        run(cell(task, prompt, shots=1), FakeModel(), tmp_path)
+        run(cell(task, prompt, shots=1, seed=1), Forgetful(reds | {one}), tmp_path)  # together they answered reds alone
+    board = ke.leaderboard(tmp_path)
+    assert board[board["metric"] == "roc_auc"]["vs_standard"].isna().all()
+    frame = ke.compare(tmp_path, by="prompt", metric="roc_auc")
+    assert frame.empty
+    assert "of one class under one of the seeds" in frame.attrs["unpaired"][0]["reason"]
+    (row,) = ke.compare(tmp_path, by="prompt").to_dict("records")
+    assert row["excluded"] == 24 - len(reds)
 
 
 def test_mistaken_arguments(task: Task, tmp_path: Path) -> None:

@@ -91,6 +91,20 @@ def test_models_of_one_name_are_told_apart(task: Task, tmp_path: Path) -> None:
     assert set(leaderboard(tmp_path)["model"]) == {"fake@aaaa", "fake@bbbb"}
 
 
+def test_what_has_one_name_is_told_apart_under_other_seeds_too(task: Task, tmp_path: Path) -> None:
+    for seed, fingerprint in ((0, "aaaa"), (1, "aaaa"), (0, "bbbb")):
+        run(cell(task, shots=1, seed=seed), FakeModel(fingerprint=fingerprint), tmp_path)
+    board = leaderboard(tmp_path)
+    assert set(zip(board["model"], board["seed"], strict=True)) == {("fake@aaaa", "0,1"), ("fake@bbbb", 0)}
+
+
+def test_a_limit_of_the_whole_split_hides_no_seed(task: Task, tmp_path: Path) -> None:
+    run(cell(task, shots=1, limit=8), FakeModel(), tmp_path)
+    for seed in (0, 1):
+        run(cell(task, shots=1, seed=seed), FakeModel(), tmp_path)
+    assert set(leaderboard(tmp_path)["seed"]) == {"0,1"}
+
+
 def test_demonstrations_of_the_same_split_are_marked(tmp_path: Path) -> None:
     same = colours(write_colours(tmp_path / "data", {"train": 5, "test": 1}), split="train")
     run(cell(same, shots=1), FakeModel(), tmp_path / "out")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from kosmos_eval.errors import DataError
 from kosmos_eval.metrics import Accuracy, Captions, ConstantBaseline, RocAuc, Unanswerable, VqaAccuracy
+from kosmos_eval.request import Choice
 from kosmos_eval.score import match_predictions, read_predictions, reference_corpus, score_file
 
 SHARED = Path(os.environ.get("KOSMOS_EVAL_SHARED", Path(__file__).parents[2] / "shared"))
@@ -27,6 +28,8 @@ class FakeSample:
     target: Any = None
     group: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
+    candidates: Mapping[str, Any] = field(default_factory=dict)
+    choices: tuple[Choice, ...] = ()
 
 
 def write(folder: Path, content: str | bytes, name: str = "predictions.json") -> Path:
@@ -222,6 +225,26 @@ def test_answers_of_another_task_are_refused_not_scored_zero(tmp_path: Path, lin
     path = write(tmp_path, json.dumps({"id": "0", **line}))
     with pytest.raises(DataError, match=words):
         score_file([FakeSample("0", " yes")], (Accuracy(),), path, answers=(" no", " yes"))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ({"scores": {"1": 0.1, "2": 0.5}}, "this task weighs '0', '1'"),  # counted from one
+        ({"scores": {"it rained": 0.1, "it snowed": 0.5}}, "this task weighs '0', '1'"),
+        ({"scores": {"0": 0.1}}, "this task weighs '0', '1'"),
+        ({"scores": {"0": 0.1, "1": 0.2, " 1": 0.3}}, "this task weighs '0', '1'"),
+        ({"prediction": "it snowed"}, "no prediction is one of '0', '1'"),
+    ],
+)
+def test_a_samples_own_choices_are_the_ones_to_weigh(tmp_path: Path, line: dict[str, Any], words: str) -> None:
+    own = {"choices": (Choice("0", " it rained"), Choice("1", " it snowed"))}
+    path = write(tmp_path, json.dumps({"id": "0", **line}))
+    for sample in (FakeSample("0", 1, **own), FakeSample("0", 1, candidates={"0": None, "1": None})):
+        with pytest.raises(DataError, match=words):
+            score_file([sample], (Accuracy(),), path)
+    path = write(tmp_path, json.dumps({"id": "0", "scores": {"1": -0.1, "0": -0.5}}))
+    assert score_file([FakeSample("0", 1, **own)], (Accuracy(),), path)[0].value == 100
 
 
 def test_score_file_uses_the_whole_splits_references(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from kosmos_eval.metrics import (
     Accuracy,
     BinomialP,
     ChanceBaseline,
+    ExactMatch,
     MajorityBaseline,
     Prediction,
     RocAuc,
@@ -143,7 +146,25 @@ def test_baselines() -> None:
     assert ChanceBaseline().compute([Prediction("1", fields={"choices": ["a", "b"]})])[0].value == 50.0
     assert ChanceBaseline().compute([Prediction("1")])[0].reason
     assert ChanceBaseline().compute([])[0].reason
+    assert MajorityBaseline().rule != MajorityBaseline(normalised=True).rule
     assert MajorityBaseline().per_sample(predictions) == [{}] * 4
+
+
+@pytest.mark.parametrize(
+    ("targets", "best"), [(["Blue.", "blue", "a blue", "red"], 75.0), ([["a dog", "b"], ["c", "Dog"], "dog"], 100.0)]
+)
+def test_the_constant_beside_exact_match(targets: list[Any], best: float) -> None:
+    predictions = [Prediction(str(i), target=target) for i, target in enumerate(targets)]
+    (found,) = MajorityBaseline(normalised=True).compute(predictions)
+    assert found.value == pytest.approx(best)
+    given = [{"blue", "red"}, {"dog", "b", "c"}][best == 100]
+    each = [ExactMatch().compute([replace(p, text=text) for p in predictions])[0].value for text in given]
+    assert found.value == pytest.approx(max(filter(None, each)))
+
+
+def test_a_target_that_is_no_answer_is_said_before_a_run() -> None:
+    assert "type int64" in (Accuracy().objection(np.int64(1)) or "")
+    assert [Accuracy().objection(target) for target in (None, " yes", 1)] == [None] * 3
 
 
 def test_one_primary_score() -> None:

@@ -11,6 +11,7 @@ from made_up_data import TASKS_DIR, colours, write_colours
 from kosmos_eval.api import evaluate, load_task
 from kosmos_eval.comparison import compare
 from kosmos_eval.models.fake import FakeModel
+from kosmos_eval.tables import leaderboard
 from kosmos_eval.task import Task
 
 
@@ -50,6 +51,34 @@ def test_no_shots_are_compared_with_demonstrations_however_chosen(tasks: tuple[T
     frame = compare(tmp_path, "shots")
     assert sorted(zip(frame["baseline"], frame["variant"], strict=True)) == [("0", "1"), *[("0", "2")] * 3]
     assert not len(frame.attrs["unpaired"])
+
+
+def test_other_demonstrations_under_the_same_names_are_other_runs(tmp_path: Path) -> None:
+    counts = {"train": 6, "test": 4}
+    plain, told = (colours(write_colours(tmp_path / name, counts, name == "told")) for name in ("plain", "told"))
+    told.load("test")  # its evaluated samples get a rationale as well: take the other's
+    (told.data / "test.json").write_text((plain.data / "test.json").read_text())
+    told = colours(told.data)
+    for prompt in ("standard", "mcot"):
+        evaluate(FakeModel(), plain, prompt, prompts=TASKS_DIR, shots=2, out=tmp_path / "out")
+    evaluate(FakeModel(), told, "mcot", prompts=TASKS_DIR, shots=2, out=tmp_path / "out" / "told")
+    frame = compare(tmp_path / "out", "prompt")
+    assert list(frame["variant"]) == ["mcot (model rationales)"]
+    assert "told" not in frame["run_variant"].iloc[0]
+    (unpaired,) = frame.attrs["unpaired"]
+    assert "pool of demonstrations" in unpaired["reason"]
+    board = leaderboard(tmp_path / "out")
+    marked = board[board["primary"] & (board["prompt"] == "mcot")]
+    assert len(marked) == marked["demos"].nunique() == 2
+    assert marked["demos"].str.startswith("fixed@").all()
+
+
+def test_weights_and_wordings_that_are_not_compared_are_told_apart(tasks: tuple[Task, Task], tmp_path: Path) -> None:
+    squares, _ = tasks
+    for fingerprint in ("aaaa", "bbbb"):
+        for prompt in ("standard", "mcot"):
+            evaluate(FakeModel(fingerprint=fingerprint), squares, prompt, prompts=TASKS_DIR, out=tmp_path)
+    assert list(compare(tmp_path, "prompt")["model"]) == ["fake@aaaa", "fake@bbbb"]
 
 
 def test_weights_have_one_name_in_all_tasks(tasks: tuple[Task, Task], tmp_path: Path) -> None:

@@ -57,14 +57,14 @@ def evidence(pair: Pair, metric: str) -> Evidence | str:
     sides = zip(pair.baseline, pair.variant, strict=True)
     margins = [(a.margins(metric), b.margins(metric)) for a, b in sides]
     if all(a is not None and b is not None for a, b in margins):
-        return _areas(pair, margins)  # type: ignore[arg-type]
+        return _areas(pair, metric, margins)  # type: ignore[arg-type]
     columns = [(a.mean_values(metric), b.mean_values(metric)) for a, b in zip(pair.baseline, pair.variant, strict=True)]
     if any(a is None or b is None for a, b in columns):
         return f"{metric} is no mean of values that are stored for each sample; `kosmos-eval rescore` may store them"
-    return _means(pair, columns)  # type: ignore[arg-type]
+    return _means(pair, metric, columns)  # type: ignore[arg-type]
 
 
-def _means(pair: Pair, columns: list[tuple[pd.Series, pd.Series]]) -> Evidence | str:
+def _means(pair: Pair, metric: str, columns: list[tuple[pd.Series, pd.Series]]) -> Evidence | str:
     import numpy as np
 
     columns = [(a[a.index.isin(b.index)], b[b.index.isin(a.index)]) for a, b in columns]
@@ -83,7 +83,7 @@ def _means(pair: Pair, columns: list[tuple[pd.Series, pd.Series]]) -> Evidence |
     null_error, error = mean_error(sums, counts, 0.0), mean_error(sums, counts, difference)
     return Evidence(
         n=len(ids),
-        excluded=_excluded(pair, total),
+        excluded=_excluded(pair, metric, total),
         scores=(PER_CENT * float(a.sum() / total), PER_CENT * float(b.sum() / total)),
         difference=PER_CENT * difference,
         interval=scaled(bootstrap_interval(sums, counts)),
@@ -95,7 +95,7 @@ def _means(pair: Pair, columns: list[tuple[pd.Series, pd.Series]]) -> Evidence |
     )
 
 
-def _areas(pair: Pair, margins: list[tuple[pd.DataFrame, pd.DataFrame]]) -> Evidence | str:
+def _areas(pair: Pair, metric: str, margins: list[tuple[pd.DataFrame, pd.DataFrame]]) -> Evidence | str:
     import numpy as np
 
     margins = [(a[a.index.isin(b.index)], b[b.index.isin(a.index)]) for a, b in margins]
@@ -104,10 +104,13 @@ def _areas(pair: Pair, margins: list[tuple[pd.DataFrame, pd.DataFrame]]) -> Evid
     positive = (aligned([a["label"] for a, _ in margins], 0)[1] == 1).any(axis=0)
     if min(positive.sum(), (~positive).sum()) < MIN_MEMBERS:
         return f"the samples that both answered have fewer than {MIN_MEMBERS} of a class"
+    there = np.isfinite(a)
+    if not ((there & positive).any(axis=1) & (there & ~positive).any(axis=1)).all():
+        return "the samples that both answered are of one class under one of the seeds"
     found = area_difference(positive, a, b)
     return Evidence(
         n=len(ids),
-        excluded=_excluded(pair, int(np.isfinite(a).sum())),
+        excluded=_excluded(pair, metric, int(there.sum())),
         scores=(PER_CENT * float(areas(a, positive).mean()), PER_CENT * float(areas(b, positive).mean())),
         difference=PER_CENT * found.value,
         interval=scaled(bootstrap_difference(positive, a, b)),
@@ -119,5 +122,5 @@ def _areas(pair: Pair, margins: list[tuple[pd.DataFrame, pd.DataFrame]]) -> Evid
     )
 
 
-def _excluded(pair: Pair, compared: int) -> int:
-    return sum(run.manifest.counts.samples for run in pair.baseline) - compared
+def _excluded(pair: Pair, metric: str, compared: int) -> int:
+    return sum(run.asked_for(metric) for run in pair.baseline) - compared

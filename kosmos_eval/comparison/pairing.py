@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 from kosmos_eval.errors import UsageError, nearest
@@ -20,7 +21,7 @@ _FREE = {
     "seed": {"seed", "demonstrations"},
 }
 """What may differ besides, because it follows from what is compared."""
-_CHOICE = ("sampler", "order", "index of pictures")
+_CHOICE = ("sampler", "order", "index of pictures", "pool of demonstrations")
 """How demonstrations were chosen and shown, where there are some."""
 _SAMPLES = "samples (--limit)"
 _SEED = {"seed", "order", "demonstrations", _SAMPLES}
@@ -90,7 +91,19 @@ def _names(runs: Iterable[FinishedRun], by: str) -> list[str]:
     """
     parts = [(run.manifest.task if by == "prompt" else "", *_value(run, by)) for run in runs]
     kinds = Counter((among, name) for among, name, _ in set(parts))
-    return [f"{name}@{mark[:8]}" if kinds[among, name] > 1 else name for among, name, mark in parts]
+    names = [f"{name}@{mark[:8]}" if kinds[among, name] > 1 else name for among, name, mark in parts]
+    return _told_by_rationale(runs, names) if "rationale" in _FREE[by] else names
+
+
+def _told_by_rationale(runs: Iterable[FinishedRun], names: Sequence[str]) -> list[str]:
+    """The names; told apart where demonstrations show the model's rationales in one run, the data's in another."""
+    ms = [run.manifest for run in runs]
+    likes = [(m.task, m.prompt, m.shots, name) for m, name in zip(ms, names, strict=True)]
+    origins = Counter(like for like, _ in {(like, m.rationale) for like, m in zip(likes, ms, strict=True)})
+    return [
+        f"{name} ({m.rationale} rationales)" if origins[like] > 1 else name
+        for m, name, like in zip(ms, names, likes, strict=True)
+    ]
 
 
 def _value(run: FinishedRun, by: str) -> tuple[str, str]:
@@ -115,6 +128,7 @@ def _fixed(run: FinishedRun, by: str) -> dict[str, Any]:
         "sampler": m.demos,
         "order": m.order,
         "index of pictures": m.demos_index if m.shots else None,
+        "pool of demonstrations": m.demos_fingerprint if m.shots else None,
         "demonstrations": tuple(m.demonstrations or ()) if m.shots else (),
         "demonstrations of the same split": m.demos_same_split if m.shots else False,
         "rationale": m.rationale,
@@ -156,7 +170,7 @@ def _latest(sides: Iterable[_Side]) -> tuple[list[_Side], list[Unpaired]]:
     kept: dict[tuple[Any, ...], _Side] = {}
     left_out = []
     for side in sorted(sides, key=lambda s: (s.run.manifest.created, s.run.name), reverse=True):
-        key = (side.name, *side.key())
+        key = (side.name, side.run.manifest.rationale, *side.key())
         if key in kept:
             left_out.append(Unpaired(side.run.name, f"the same as {kept[key].run.name}, which is later"))
         else:
@@ -165,17 +179,15 @@ def _latest(sides: Iterable[_Side]) -> tuple[list[_Side], list[Unpaired]]:
 
 
 def _match(sides: Iterable[_Side], base: str) -> tuple[list[tuple[_Side, _Side]], list[_Side]]:
-    groups: defaultdict[tuple[Any, ...], dict[str, _Side]] = defaultdict(dict)
+    groups: defaultdict[tuple[Any, ...], list[_Side]] = defaultdict(list)
     for side in sides:
-        groups[side.key()][side.name] = side
+        groups[side.key()].append(side)
     matched: list[tuple[_Side, _Side]] = []
     unmatched: list[_Side] = []
     for group in groups.values():
-        variants = [side for name, side in group.items() if name != base]
-        if base in group and variants:
-            matched += [(group[base], side) for side in variants]
-        else:
-            unmatched += group.values()
+        found = [*product((s for s in group if s.name == base), (s for s in group if s.name != base))]
+        matched += found
+        unmatched += [] if found else group
     return matched, unmatched
 
 
@@ -183,7 +195,7 @@ def _largest(pairs: Iterable[tuple[_Side, _Side]], left_out: list[Unpaired]) -> 
     """Of pairs that differ only in how many samples were asked, the one with the most."""
     kept: dict[tuple[Any, ...], tuple[_Side, _Side]] = {}
     for baseline, variant in sorted(pairs, key=lambda p: (-p[0].run.manifest.counts.samples, p[1].run.name)):
-        key = (variant.name, *variant.key({_SAMPLES}))
+        key = (variant.name, *_rationales(baseline, variant), *variant.key({_SAMPLES}))
         if key in kept:
             left_out.append(Unpaired(variant.run.name, f"{kept[key][1].run.name} is compared, on more samples"))
         else:
@@ -195,8 +207,8 @@ def _pools(pairs: Iterable[tuple[_Side, _Side]], pooled: bool) -> list[Pair]:
     """Pairs that are the same but for seed and order, together; or each on its own."""
     pools: defaultdict[tuple[Any, ...], list[tuple[_Side, _Side]]] = defaultdict(list)
     for baseline, variant in pairs:
-        rationales = (baseline.run.manifest.rationale, variant.run.manifest.rationale)
-        pools[(variant.name, rationales, *variant.key(_SEED if pooled else set()))].append((baseline, variant))
+        key = (variant.name, *_rationales(baseline, variant), *variant.key(_SEED if pooled else set()))
+        pools[key].append((baseline, variant))
     found = []
     for pool in pools.values():
         pool.sort(key=lambda p: [(side.run.manifest.seed, side.run.manifest.order) for side in p])
@@ -209,6 +221,10 @@ def _pools(pairs: Iterable[tuple[_Side, _Side]], pooled: bool) -> list[Pair]:
             )
         )
     return found
+
+
+def _rationales(baseline: _Side, variant: _Side) -> tuple[str | None, str | None]:
+    return baseline.run.manifest.rationale, variant.run.manifest.rationale
 
 
 def _why(side: _Side, sides: Iterable[_Side], by: str, base: str) -> str:

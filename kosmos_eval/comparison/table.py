@@ -20,7 +20,9 @@ FIGURES = (
     "n", "seeds", "excluded", "n_for_80_power",
 )  # fmt: skip
 FLIPS = ("both_right", "only_baseline", "only_variant", "both_wrong", "worse", "equal", "better")
-PROVENANCE = ("primary", "model_fingerprint", "dtype", "data_fingerprint", "run_baseline", "run_variant")
+PROVENANCE = (
+    "primary", "model_fingerprint", "dtype", "prompt_hash", "data_fingerprint", "run_baseline", "run_variant"
+)  # fmt: skip
 COLUMNS = ("by", *WHAT, *FIGURES, *FLIPS, *PROVENANCE)
 _INTEGERS = ("n_for_80_power", *FLIPS)
 
@@ -59,7 +61,7 @@ def compare(
         frame[column] = frame[column].astype("Int64")
     if len(frame):
         frame["p_holm"] = frame.groupby("data")["p"].transform(lambda p: holm(list(p)))
-    frame = _sorted(frame)
+    frame = _sorted(_told_apart(frame, by))
     frame.attrs = {"unpaired": [asdict(u) for u in unpaired], "unfinished": unfinished}
     return frame
 
@@ -80,6 +82,7 @@ def _row(by: str, pair: Pair, metric: str, found: Evidence) -> dict[str, Any]:
         "primary": metric == pair.variant[0].primary,
         "model_fingerprint": m.model_fingerprint,
         "dtype": m.dtype,
+        "prompt_hash": m.prompt_hash,
         "data_fingerprint": m.data_fingerprint,
     }
     figures = {
@@ -101,6 +104,18 @@ def _row(by: str, pair: Pair, metric: str, found: Evidence) -> dict[str, Any]:
     }
     flips = dict(zip(FLIPS, (*(found.flips or (None,) * 4), *(found.moved or (None,) * 3)), strict=True))
     return {**shared, by: pair.names[1], **figures, **flips}
+
+
+_MARKS = {"model": "model_fingerprint", "prompt": "prompt_hash", "data": "data_fingerprint"}
+
+
+def _told_apart(frame: pd.DataFrame, by: str) -> pd.DataFrame:
+    """With a fingerprint behind what has one name and is not the same; what is compared has its own names."""
+    for name, mark in _MARKS.items():
+        if name != by:
+            several = frame.groupby(["task", "split", "shots", name])[mark].transform("nunique") > 1
+            frame.loc[several, name] += "@" + frame.loc[several, mark].str[:8]
+    return frame
 
 
 def _sorted(frame: pd.DataFrame) -> pd.DataFrame:

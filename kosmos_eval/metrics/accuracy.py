@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from kosmos_eval.metrics.base import Metric, Prediction, Score, mean_score, undefined
 
@@ -31,6 +32,11 @@ class Accuracy(Metric):
 
     def compute(self, predictions: Sequence[Prediction]) -> list[Score]:
         return [mean_score(self.name, outcomes(predictions), absent=NOTHING_ANSWERED)]
+
+    def objection(self, target: Any) -> str | None:
+        if target is None or isinstance(target, str | int):
+            return None
+        return f"has a target of type {type(target).__name__}; {self.name} compares with a text or an int"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from kosmos_eval.metrics.accuracy import chance_of
 from kosmos_eval.metrics.base import PER_CENT, Metric, Prediction, Score, mean_score, undefined
-from kosmos_eval.metrics.vqa import NOTHING_ANSWERED, VqaAccuracy, annotator_answers, best_constant
+from kosmos_eval.metrics.vqa import NOTHING_ANSWERED, VqaAccuracy, annotator_answers, best_constant, normalise
 
 NO_TARGETS = "no sample has a target"
 
@@ -25,19 +25,32 @@ class _Baseline(Metric):
 
 @dataclass(frozen=True, slots=True)
 class MajorityBaseline(_Baseline):
-    """The share of the most common target: the accuracy of always giving that answer."""
+    """The share of the most common target: the accuracy of always giving that answer.
 
+    Beside `ExactMatch` it is `MajorityBaseline(normalised=True)`: targets are then compared as there, and a sample with
+    several is answered by any of them.
+    """
+
+    normalised: bool = False
     name: str = "majority"
 
     @property
     def rule(self) -> str:
-        return "the most common target of these samples, always"
+        compared = ", normalised as in VQA" if self.normalised else ""
+        return f"the most common target of these samples{compared}, always"
 
     def compute(self, predictions: Sequence[Prediction]) -> list[Score]:
-        counts = Counter(str(p.target).strip() for p in predictions if p.target is not None)
+        targets = [self._answers(p.target) for p in predictions if p.target is not None]
+        counts = Counter(answer for answers in targets for answer in answers)
         if not counts:
             return [undefined(self.name, NO_TARGETS)]
-        return [Score(self.name, PER_CENT * max(counts.values()) / counts.total(), counts.total())]
+        return [Score(self.name, PER_CENT * max(counts.values()) / len(targets), len(targets))]
+
+    def _answers(self, target: object) -> set[str]:
+        """The answers that would be right."""
+        if not self.normalised:
+            return {str(target).strip()}
+        return {normalise(text) for text in annotator_answers(target) or [str(target)]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,16 +133,23 @@ def _without_punctuation(text: str) -> str:
 def best_constant(targets: Iterable[Any]) -> str | None:
     """The one answer that would score highest if given to every question; `None` where there are no answers.
 
-    Candidates are the annotators' own answers in normal form (so that giving one and comparing it agree); equal ones
-    are settled by the alphabet.
+    Candidates are the annotators' own answers, as given and in normal form; of equal ones those in normal form go
+    first, then the alphabet settles it.
     """
-    totals: defaultdict[str, float] = defaultdict(float)
+    raw: defaultdict[str, float] = defaultdict(float)  # where all annotators agree, texts are compared as they are
+    normal: defaultdict[str, float] = defaultdict(float)
+    candidates = set[str]()
     for target in targets:
         answers = annotator_answers(target)
         if not answers:
             continue
-        truths, _ = comparable(answers)
+        truths, normalising = comparable(answers)
+        totals = normal if normalising else raw
         for text, matches in Counter(truths).items():
             totals[text] += credit(matches, len(truths))
-    candidates = [text for text in totals if normalise(text) == text]
-    return min(candidates, key=lambda text: (-totals[text], text), default=None)
+        candidates.update(truths, map(clean, answers))
+    return min(
+        candidates,
+        key=lambda text: (-raw.get(text, 0.0) - normal.get(normalise(text), 0.0), normalise(text) != text, text),
+        default=None,
+    )

@@ -51,9 +51,10 @@ def leaderboard(folder: str | Path, per_seed: bool = False, with_published: bool
     Seeds, and of each the orders of its demonstrations, are aggregated unless `per_seed`: `seed` then lists the seeds,
     `orders` counts the orders, `seed_sd` and `order_sd` are the spread of scores between them. Scores are on the
     papers' scale (times 100), `low` to `high` is the 95 % interval; an undefined one is empty, with its reason. Of runs
-    that differ in nothing but `--limit` the largest are shown. Models, wordings of a prompt, data folders or indexes of
-    one name are told apart by their fingerprints. `attrs["unfinished"]` counts the runs that are left out because they
-    are not finished. `with_published` adds the papers' rows (`kosmos_eval.tables.published.beside`).
+    that differ in nothing but `--limit` the largest are shown. Models, wordings of a prompt, data folders, pools of
+    demonstrations or indexes of one name are told apart by their fingerprints. `attrs["unfinished"]` counts the runs
+    that are left out because they are not finished. `with_published` adds the papers' rows
+    (`kosmos_eval.tables.published.beside`).
     """
     runs, unfinished = finished_runs(folder)
     groups = _grouped(runs, per_seed)
@@ -80,18 +81,14 @@ def _typed(rows: Sequence[Mapping[Any, Any]]) -> pd.DataFrame:
 
 def _grouped(runs: Sequence[FinishedRun], per_seed: bool) -> list[Runs]:
     """The runs of each row: seeds and orders together, of one extent, the largest; of runs made twice the latest."""
-    by_row: defaultdict[tuple[Any, ...], dict[int | None, dict[tuple[int, int], FinishedRun]]] = defaultdict(dict)
+    by_row: defaultdict[tuple[Any, ...], dict[int, dict[tuple[int, int], FinishedRun]]] = defaultdict(dict)
     for run in sorted(runs, key=lambda r: (r.manifest.created, r.name)):
         m = run.manifest
         row = (*_shown(run), m.model_fingerprint, m.dtype, m.prompt_hash, m.data_fingerprint, m.rationale,
-               m.demos_index)  # fmt: skip
+               m.demos_index, m.demos_fingerprint)  # fmt: skip
         key = (*row, m.seed, m.order) if per_seed else row
-        by_row[key].setdefault(m.limit, {})[m.seed, m.order] = run
-    groups = []
-    for extents in by_row.values():
-        largest = max(extents.values(), key=lambda seeds: max(r.manifest.counts.samples for r in seeds.values()))
-        groups.append(tuple(run for _, run in sorted(largest.items())))
-    return groups
+        by_row[key].setdefault(m.counts.samples, {})[m.seed, m.order] = run  # a limit of the whole split is none
+    return [tuple(run for _, run in sorted(extents[max(extents)].items())) for extents in by_row.values()]
 
 
 def _shown(run: FinishedRun) -> tuple[Any, ...]:
@@ -103,8 +100,7 @@ def _names(groups: Sequence[Runs]) -> dict[Runs, dict[str, str]]:
     """What each row's model, prompt and data are called: with a fingerprint where rows are alike without it."""
     alike: defaultdict[tuple[Any, ...], list[Runs]] = defaultdict(list)
     for group in groups:
-        seeds = tuple((run.manifest.seed, run.manifest.order) for run in group)
-        alike[(*_shown(group[0]), *seeds)].append(group)
+        alike[_shown(group[0])].append(group)
     return {group: _name(group, same) for same in alike.values() for group in same}
 
 
@@ -113,14 +109,15 @@ def _name(group: Runs, alike: Sequence[Runs]) -> dict[str, str]:
 
     def marked(name: str, field: str) -> str:
         several = len({getattr(other[0].manifest, field) for other in alike}) > 1
-        return f"{name}@{getattr(m, field)[:8]}" if several else name
+        mark = getattr(m, field)
+        return f"{name}@{mark[:8]}" if several and mark else name
 
     several_dtypes = len({other[0].manifest.dtype for other in alike}) > 1
     return {
         "model": marked(m.model, "model_fingerprint") + (f" {m.dtype}" if several_dtypes else ""),
         "prompt": marked(m.prompt, "prompt_hash"),
         "data": marked(m.data, "data_fingerprint"),
-        "demos": marked(m.shown_demos(order=len(group) == 1), "demos_index"),
+        "demos": marked(marked(m.shown_demos(order=len(group) == 1), "demos_index"), "demos_fingerprint"),
     }
 
 

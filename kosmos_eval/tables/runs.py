@@ -58,6 +58,13 @@ class FinishedRun:
         """The ids of all samples it was asked about, answered or not."""
         return frozenset(self.values.index) | frozenset(self.scores["errors"])
 
+    def asked_for(self, metric: str) -> int:
+        """How many samples it was asked that a metric is about: all of them, or those of the metric's group."""
+        _, _, group = metric.partition("/")
+        if not group:
+            return self.manifest.counts.samples
+        return int((_groups(*self._stamp(SAMPLES)) == group).sum())
+
     def mean_values(self, metric: str) -> pd.Series | None:
         """The samples' values whose mean (times 100) is the metric's score; None where the score is no mean.
 
