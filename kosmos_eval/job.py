@@ -157,7 +157,7 @@ class Job:
 
     def settle(self, hashes: bytes) -> RunResult:
         """Scores the run, unless its scores are up to date. `hashes` are those of its samples' prompts."""
-        if not self._up_to_date():
+        if not self._up_to_date(hashes):
             self._write(hashes)
         errors = (self.folder.scores() or {}).get("errors", {})
         if self.manifest.counts.unfit:
@@ -198,21 +198,26 @@ class Job:
         self.manifest = self.manifest.model_copy(update=update)
         self.manifest.write(self.folder.path)
 
-    def _up_to_date(self) -> bool:
-        """Whether the folder's scores are of these very responses, by these metrics, and made by this version."""
+    def _up_to_date(self, hashes: bytes) -> bool:
+        """Whether the folder's scores are of these samples and responses, by these metrics, made by this version."""
         scores = self.folder.scores()
         if self.asked or scores is None or not scorer(self.cell.task.metrics).items() <= scores.items():
             return False
-        return self.manifest.status == "finished" and self.manifest == self.before
+        if self.manifest.status != "finished" or self.manifest != self.before:
+            return False
+        return self.folder.has_samples(self._samples(hashes))
+
+    def _samples(self, hashes: bytes) -> Iterator[dict[str, Any]]:
+        """What scoring needs of the samples, and which of the responses stored under their ids are theirs."""
+        for i, s in enumerate(self.cell.samples):
+            prompt_hash = hashes[i * _HASH_BYTES : (i + 1) * _HASH_BYTES].hex()
+            yield {"id": s.id, "prompt_hash": prompt_hash, "target": s.target, "group": s.group, "label": s.label,
+                   "fields": dict(s.fields), "images": [image.name for image in s.images]}  # fmt: skip
 
     def _write(self, hashes: bytes) -> None:
         """Writes what scoring needs, the scores, and the manifest of a finished run, in this order."""
         cell = self.cell
-        self.folder.write_samples(
-            {"id": s.id, "prompt_hash": hashes[i * _HASH_BYTES : (i + 1) * _HASH_BYTES].hex(), "target": s.target,
-             "group": s.group, "label": s.label, "fields": dict(s.fields), "images": [image.name for image in s.images]}
-            for i, s in enumerate(cell.samples)
-        )  # fmt: skip
+        self.folder.write_samples(self._samples(hashes))
         if any(map(counts_over_split, cell.task.metrics)):
             self.folder.write_references(reference_corpus(cell.task.samples))
         found = keep_scores(self.folder, cell.task.metrics)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 import re
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from kosmos_eval.errors import KosmosEvalError, UsageError
 from kosmos_eval.metrics.accuracy import Accuracy
 from kosmos_eval.plugins import GROUP, home_of, import_file, offered, registry, task_files
 from kosmos_eval.task import Task
-from kosmos_eval.template import CandidateSpec, PromptFile
+from kosmos_eval.template import CandidateSpec, PromptFile, Template
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 LIMIT = 16
@@ -184,9 +185,18 @@ def _check_prompts(cls: type[Task], path: Path, report: Report) -> PromptFile | 
                 report.error(str(file), str(found).removeprefix(f"{file}: "))
                 continue
             good[prompt] = found
+            _check_endings(found, f"{file}: {prompt}", report)
     if good and "standard" not in good:
         report.warning(str(file), "has no prompt 'standard', which is what is run by default")
     return PromptFile(file, good) if good else None
+
+
+def _check_endings(template: Template, where: str, report: Report) -> None:
+    if template.demo.rstrip().endswith(":"):
+        report.warning(where, "demo ends in a colon, so demonstrations show no answer; end it with {{ answer }}")
+    for stage in template.stages:
+        if stage.scores_answers and stage.ask.endswith(" "):
+            report.warning(where, f"ask ends in a blank, and answers begin with one: {stage.ask[-20:]!r}")
 
 
 # --- data -------------------------------------------------------------------------------------------------------------
@@ -215,7 +225,9 @@ def _check_data(cls: type[Task], prompts: PromptFile, data: Path, report: Report
 def _check_samples(task: Task, prompts: PromptFile, report: Report) -> None:
     """What every sample must hold; one finding a kind, with the first sample that has it."""
     scored = any(t.stages[-1].scores_answers for t in prompts.templates.values())
+    showing = any("answer" in t.demo for t in prompts.templates.values())
     weighed = any(isinstance(t.stages[-1].score, CandidateSpec) for t in prompts.templates.values())
+    places = max(map(_places, prompts.templates.values()))
     seeing = any("<image" in text for t in prompts.templates.values() for text in t.texts)
     to_the_letter = any(isinstance(metric, Accuracy) for metric in task.metrics)
     found: dict[str, str] = {}
@@ -227,6 +239,9 @@ def _check_samples(task: Task, prompts: PromptFile, report: Report) -> None:
         wrong = {
             "id is not a text": not isinstance(s.id, str),
             "has no image, which a prompt shows": seeing and not s.images,
+            "has more images than any prompt shows; put <image> or <images> where they belong":
+            len(s.images) > places,
+            "answer is empty: a demonstration would show none": not s.answer and s.target is not None and showing,
             "answer does not begin with one space": bool(s.answer) and s.answer != " " + s.answer.strip(),
             "a prompt scores answers, but neither the class nor the sample lists any": scored and not answers,
             f"target is none of the answers {task.answers}": scored and s.target is not None and bool(answers)
@@ -238,6 +253,12 @@ def _check_samples(task: Task, prompts: PromptFile, report: Report) -> None:
                 found.setdefault(message, str(s.id))
     for message, sample_id in found.items():
         report.error(f"{task.data}: sample {sample_id!r}", message)
+
+
+def _places(template: Template) -> float:
+    """How many of a sample's images a prompt shows at most."""
+    asked = "".join(stage.ask for stage in template.stages)
+    return math.inf if "<images>" in asked or "{%" in asked else asked.count("<image>")
 
 
 def _check_run(task: Task, prompts: PromptFile, prompt: str, shots: int, report: Report) -> None:

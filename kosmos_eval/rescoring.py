@@ -74,6 +74,7 @@ def _rescored(run: FinishedRun, added: Sequence[Metric], tasks_dir: Path | None)
     metrics = list({**own, **{metric.name: metric for metric in added}}.values())
     with run.folder.locked():
         before = {score["metric"]: score["value"] for score in (run.folder.scores() or run.scores)["scores"]}
+        all(True for _ in run.folder.each_sample(run.manifest.counts.samples))  # raises where some are missing
         _complete_references(run, metrics)
         found = keep_scores(run.folder, metrics)
     for score in found.scores:

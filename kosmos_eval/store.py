@@ -15,6 +15,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import IO, Any
 
@@ -73,13 +74,26 @@ class RunFolder:
         """What was asked about, in the order of the data."""
         return list(self.each_sample())
 
-    def each_sample(self) -> Iterator[dict[str, Any]]:
-        """The same, one at a time."""
-        return self._jsonl(SAMPLES, _is_sample)
+    def each_sample(self, count: int | None = None) -> Iterator[dict[str, Any]]:
+        """The same, one at a time. Raises DataError in the end where there are not `count` of them."""
+        found = 0
+        for row in self._jsonl(SAMPLES, _is_sample):
+            found += 1
+            yield row
+        if count is not None and found != count:
+            raise DataError(f"{self.path / SAMPLES}: holds {found} of the run's {count} samples; {AGAIN}")
 
     def write_samples(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        lines = (json.dumps(row, ensure_ascii=True, allow_nan=False, default=str) + "\n" for row in rows)
-        replace_file(self.path / SAMPLES, lines)
+        replace_file(self.path / SAMPLES, map(_sample_line, rows))
+
+    def has_samples(self, rows: Iterable[Mapping[str, Any]]) -> bool:
+        """Whether these are the ones that are written, and their values are there."""
+        path = self.path / SAMPLES
+        if not path.is_file() or not (self.path / PER_SAMPLE).is_file():
+            return False
+        with path.open("rb") as lines:
+            pairs = zip_longest(lines, map(_sample_line, rows))
+            return all(line is not None and row is not None and line == row.encode() for line, row in pairs)
 
     def references(self) -> dict[str, list[str]] | None:
         """The split's references by sample id, where some metric counts over them."""
@@ -150,6 +164,10 @@ class RunFolder:
 
     def appending(self, file: str = RESPONSES) -> Appender:
         return Appender(self.path / file)
+
+
+def _sample_line(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=True, allow_nan=False, default=str) + "\n"
 
 
 def _are_references(found: Any) -> bool:

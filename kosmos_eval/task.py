@@ -68,6 +68,8 @@ class Task(ABC):
 
     def __init__(self, data: Path, split: str | None = None) -> None:
         self.data = data
+        if isinstance(self.answers, str):  # its letters would be weighed
+            raise UsageError(f"{self.name}: answers is one text; a tuple of one needs its comma: ({self.answers!r},)")
         if not data.is_dir():
             raise DataError(f"{data}: no such folder; it should hold the files of {self.name}: {self.layout}")
         self.split = split or self.default_split()
@@ -127,6 +129,8 @@ class Task(ABC):
         seen: set[str] = set()
         try:
             for sample in self.read(self.data, split):
+                if (wrong := _not_an_id(sample.id)) is not None:
+                    raise DataError(f"{self.data}: split {split!r} of {self.name}: {wrong}")
                 if sample.id in seen:
                     raise DataError(f"{self.data}: split {split!r} of {self.name} has sample id {sample.id!r} twice")
                 seen.add(sample.id)
@@ -139,7 +143,14 @@ class Task(ABC):
     def _objection(self, sample: Sample) -> str | None:
         """Why one of the metrics could never credit an answer to a sample."""
         found = (metric.objection(sample.target) for metric in self.metrics)
-        return next((why for why in found if why is not None), None)
+        if why := next((why for why in found if why is not None), None):
+            return why
+        answers = tuple(choice.name for choice in sample.choices) or self.answers
+        if not answers or not isinstance(sample.target, str) or not any(m.to_the_letter for m in self.metrics):
+            return None
+        if sample.target.strip() in {answer.strip() for answer in answers}:
+            return None
+        return f"has the target {sample.target!r}; target is none of the answers {', '.join(map(repr, answers))}"
 
     def demonstration_pool(self) -> tuple[Sequence[Sample], bool]:
         """Samples to draw demonstrations from, and whether they are of the evaluated split for want of another."""
@@ -166,13 +177,26 @@ def require_targets(task: Task, samples: Sequence[Sample], split: str) -> Sequen
 def data_fingerprint(samples: Iterable[Sample]) -> str:
     """A hash of what was read: ids, targets, fields and image names, in any order; no pixels.
 
-    A sample's own choices are made from its fields, and are not hashed again.
+    A sample's own choices are made from its fields, and are not hashed again. Raises DataError for what no file can
+    hold (NaN), before anything is asked.
     """
     each = sorted(hashlib.blake2b(_plain_json(s).encode(), digest_size=16).digest() for s in samples)
     return hashlib.blake2b(b"".join(each), digest_size=8).hexdigest()
 
 
+def _not_an_id(value: object) -> str | None:
+    """Why a value cannot be a sample's id in a file; None where it can."""
+    if not isinstance(value, str):
+        return f"the id {value!r} is of type {type(value).__name__}; make it a text: str(...)"
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+        return f"the id {value!r} holds half of a surrogate pair, which no file can hold"
+    return None
+
+
 def _plain_json(s: Sample) -> str:
     candidates = {name: image.name for name, image in s.candidates.items()}
     plain = [s.id, [i.name for i in s.images], dict(s.fields), s.target, s.answer, candidates]
-    return json.dumps(plain, sort_keys=True, default=str)
+    try:
+        return json.dumps(plain, sort_keys=True, default=str, allow_nan=False)
+    except ValueError:
+        raise DataError(f"sample {s.id!r}: a field or its target holds NaN or infinity; use None") from None

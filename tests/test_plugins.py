@@ -156,6 +156,23 @@ def test_the_check_reads_the_data(tmp_path: Path) -> None:
         assert part in messages, part
 
 
+def test_the_check_tells_of_demonstrations_that_say_nothing_and_pictures_that_are_not_shown(tmp_path: Path) -> None:
+    draw(tmp_path / "fruit")
+    code = (EXAMPLE / "src/kosmos_eval_fruit/task.py").read_text()
+    code = code.replace("(image,), fields, answer, answer", '(image, image), fields, answer, ""')
+    (tmp_path / "task.py").write_text(code.replace("Accuracy", "ExactMatch"))
+    (tmp_path / "fruit.yaml").write_text(
+        'standard:\n  demo: "<image> {{ answer }}Answer:"\n'
+        '  stages: [{ask: "<img> Answer: ", score: answers}]\n'
+    )
+    report = check_plugin(tmp_path / "task.py", tmp_path / "fruit")
+    for part in (
+        "demo ends in a colon", "ask ends in a blank", "answer is empty", "has more images than any prompt shows",
+        "MajorityBaseline(normalised=True)",
+    ):  # fmt: skip
+        assert any(part in finding.message for finding in report.findings), part
+
+
 def test_choices_of_a_samples_own_need_no_picture_and_no_answers_of_the_class(tmp_path: Path) -> None:
     (tmp_path / "quiz.py").write_text(
         "from kosmos_eval import Accuracy, Choice, Sample, Task, read_jsonl\n\n\n"

@@ -38,6 +38,20 @@ def test_what_is_exported_scores_as_the_run_did(task: str, row: dict[str, Any] |
     assert {s.metric: s.value for s in found} == {s.metric: s.value for s in done.scores}
 
 
+def test_a_run_that_lost_samples_is_neither_exported_nor_scored_again(tmp_path: Path) -> None:
+    loaded = ke.load_task("vqav2", data=builders.vqav2(tmp_path / "data"))
+    done = ke.evaluate(FakeModel(), loaded, out=tmp_path / "out")
+    samples = done.path / "samples.jsonl"
+    samples.write_text("".join(samples.read_text().splitlines(keepends=True)[:-1]))
+    export = ["export", "predictions", str(done.path), "--out", str(tmp_path / "f")]
+    for command in (export, ["rescore", str(done.path)]):
+        told = CliRunner().invoke(app, command)
+        assert f"of the run's {len(loaded.samples)} samples" in " ".join(told.output.split())
+    assert not (tmp_path / "f").exists()
+    again = ke.evaluate(FakeModel(), loaded, out=tmp_path / "out")
+    assert len(samples.read_text().splitlines()) == len(loaded.samples) == again.scores[0].n
+
+
 def test_answers_of_a_test_split_are_there_and_what_failed_is_named(tmp_path: Path) -> None:
     data = builders.vqav2(tmp_path / "data")
     (data / "v2_OpenEnded_mscoco_val2014_questions.json").rename(data / "v2_OpenEnded_mscoco_test2015_questions.json")

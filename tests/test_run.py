@@ -98,6 +98,53 @@ def test_finished_run_asks_nothing(task: Task, tmp_path: Path) -> None:
     assert again.manifest == first.manifest
 
 
+@pytest.mark.parametrize("what", ["answers", "demonstrations", "groups"])
+def test_scores_follow_what_is_asked_now(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_colours(tmp_path / "data", {"train": 4, "test": 13})
+    train = (folder / "train.json").read_text()
+
+    def go(changed: bool, out: Path) -> RunResult:
+        task = colours(folder)
+        read, other = type(task).read, train.replace("red", "?").replace("blue", "red").replace("?", "blue")
+        (folder / "train.json").write_text(other if changed and what == "demonstrations" else train)
+        with monkeypatch.context() as patch:
+            if changed and what == "answers":
+                patch.setattr(type(task), "answers", (" red", " blue", " green"))
+            if changed and what == "groups":
+                grouped = lambda self, *where: (replace(s, group=s.label) for s in read(self, *where))  # noqa: E731
+                patch.setattr(type(task), "read", grouped)
+            return run(cell(task, shots=2), FakeModel(), out)
+
+    apart = {changed: go(changed, tmp_path / f"{changed}") for changed in (False, True)}
+    assert apart[False].folder.samples() != apart[True].folder.samples()
+    for changed in (False, True, False):
+        found = go(changed, tmp_path / "together")
+        assert found.folder.scores() == apart[changed].folder.scores()
+        assert found.folder.samples() == apart[changed].folder.samples()
+    assert not found.asked
+    (found.folder.path / "samples.jsonl").unlink()
+    assert go(False, tmp_path / "together").folder.samples() == apart[False].folder.samples()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"fields": {"question": "?", "depth": math.nan}}, "'test/0': a field or its target holds NaN"),
+        ({"id": 7}, "the id 7 is of type int"),
+        ({"id": "\ud800"}, "half of a surrogate pair"),
+        ({"target": "Red"}, "has the target 'Red'; target is none of the answers ' red', ' blue'"),
+    ],
+)
+def test_what_could_not_be_kept_or_credited_is_said_before_a_model_is_asked(
+    task: Task, changes: dict[str, Any], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *others = task.samples
+    read = [replace(first, **changes), *others]
+    monkeypatch.setattr(type(task), "read", lambda self, data, split: read if split == "test" else others)
+    with pytest.raises(DataError, match=words):
+        run(cell(type(task)(task.data)), FakeModel(refuse=lambda request: pytest.fail("asked")), tmp_path)
+
+
 def test_order_of_answers_does_not_matter(task: Task, tmp_path: Path) -> None:
     planned = cell(task, "mcot", shots=2)
     plain = run(planned, FakeModel(), tmp_path / "a")

@@ -26,7 +26,7 @@ def export_predictions(run: Path, file: Path, partial: bool = False, tasks_dir: 
     manifest = folder.manifest()
     keys = task_class(manifest.task, tasks_dir).results_keys
     rows, missing = [], []
-    for sample_id, record in _answers(folder):
+    for sample_id, record in _answers(folder, manifest.counts.samples if manifest.status == "finished" else None):
         if record is None or record.response.error is not None or not record.response.fits:
             missing.append(sample_id)
         else:
@@ -41,10 +41,10 @@ def export_predictions(run: Path, file: Path, partial: bool = False, tasks_dir: 
     return len(rows)
 
 
-def _answers(folder: RunFolder) -> Iterator[tuple[str, Record | None]]:
+def _answers(folder: RunFolder, count: int | None) -> Iterator[tuple[str, Record | None]]:
     """Every sample with its response, in the order of the data."""
     with closing(folder.index()) as index:
-        for sample in folder.each_sample():
+        for sample in folder.each_sample(count):
             yield sample["id"], index.record((sample["id"], sample["prompt_hash"]))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from kosmos_eval.metrics.base import Metric, Prediction, Score, mean_score, undefined
 
@@ -21,6 +21,7 @@ class Accuracy(Metric):
     """
 
     name: str = "accuracy"
+    to_the_letter: ClassVar[bool] = True
 
     @property
     def rule(self) -> str:

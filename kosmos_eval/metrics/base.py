@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 PER_CENT = 100.0
 """The papers print all scores times 100."""
@@ -59,6 +59,8 @@ class Metric(ABC):
     """A metric. Subclasses are small frozen dataclasses, so that a task can declare them as class attributes."""
 
     name: str
+    to_the_letter: ClassVar[bool] = False
+    """Whether an answer is compared as it stands, so that a target which is no answer could never be met."""
 
     @property
     def rule(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from kosmos_eval.metrics.base import PER_CENT, Metric, Prediction, Score, undefined
 
@@ -18,6 +19,7 @@ class RocAuc(Metric):
 
     positive: str
     name: str = "roc_auc"
+    to_the_letter: ClassVar[bool] = True
 
     @property
     def rule(self) -> str:
