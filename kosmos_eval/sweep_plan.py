@@ -77,10 +77,14 @@ class Planner:
             templates = prompt_file(name, Path(self.file.prompt_files) if self.file.prompt_files else None,
                                     self.tasks_dir)  # fmt: skip
         own = self.file.overrides.get(name, {})
+        looked_at = set()
         for data, split in product(axes.data, axes.splits):
             with self._at(*self._key(own, name, "splits" if split else "data")):
                 task = self._task(name, data, split)
                 _ = task.samples  # read here, where a wrong split is the split's fault
+            if (ground := (task.data.resolve(), task.split)) in looked_at:
+                continue  # the split that is meant where none is named, named as well
+            looked_at.add(ground)
             for seed, demos in product(axes.seeds, axes.demos):
                 with self._at(*self._key(own, name, "demos")):
                     sampler_of(demos)

@@ -53,6 +53,11 @@ def test_the_grid_less_what_is_excluded(file: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_split_that_is_meant_and_named_is_one(file: Path) -> None:
+    (part,) = Planner(*read_sweep(more(file, "splits: [null, test]\n"))).plan()
+    assert len(part.cells) == 2 * 2 * 2
+
+
 def test_what_cannot_be_made_can_be_left_out(file: Path) -> None:
     """A prompt that only one of two tasks has, say."""
     file.write_text(file.read_text().replace("prompts: [standard, mcot]", "prompts: [standard, none_such]"))
