@@ -32,7 +32,7 @@ from kosmos_eval.mini.batches import collate, embed
 from kosmos_eval.mini.config import Recipe
 from kosmos_eval.mini.decoder_init import init_decoder
 from kosmos_eval.mini.dense_labels import CONTEXT, Labels, label_text, place_of
-from kosmos_eval.mini.export import CHECKPOINT, write_checkpoint
+from kosmos_eval.mini.export import write_checkpoint
 from kosmos_eval.mini.fast import decode, encode_patches, resample
 from kosmos_eval.mini.pictures import normalise, shrink
 from kosmos_eval.mini.pools import Pool
@@ -44,6 +44,7 @@ from kosmos_eval.mini.tokenizer import ALPHABET, EOS, build_tokenizer
 from kosmos_eval.mini.train import STAGES, new_bench, run_stage
 from kosmos_eval.mini.word_scores import meme_scores
 from kosmos_eval.mini.workers import average_gradients, join, leave
+from kosmos_eval.models.locate import BUNDLED, bundled
 
 TINY = {
     "seed": 3,
@@ -329,11 +330,15 @@ def test_hugging_face_reads_what_is_exported(recipe: Recipe, tmp_path: Path) -> 
     _agrees_with_hugging_face(tmp_path / "checkpoint")
 
 
-def test_hugging_face_reads_the_bundled_checkpoint() -> None:
-    if not (CHECKPOINT / "model.safetensors").is_file():
-        pytest.skip("no bundled checkpoint yet")
-    _agrees_with_hugging_face(CHECKPOINT)
-    assert sum(file.stat().st_size for file in CHECKPOINT.iterdir()) < 40e6
+@pytest.mark.parametrize("name", BUNDLED)
+def test_hugging_face_reads_the_bundled_checkpoints(name: str) -> None:
+    _agrees_with_hugging_face(bundled(name))
+
+
+def test_the_bundled_checkpoints_are_small() -> None:
+    sizes = [sum(file.stat().st_size for file in bundled(name).iterdir()) for name in BUNDLED]
+    assert sizes[0] < 40e6
+    assert sum(sizes) < 60e6
 
 
 def test_an_unreadable_picture_does_not_change_size() -> None:

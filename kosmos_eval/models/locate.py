@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kosmos_eval.errors import CheckpointError, UsageError, nearest
 
-BUNDLED = ("kosmos-mini",)
+BUNDLED = ("kosmos-mini", "kosmos-mini-with-text", "kosmos-mini-without-text")
 HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.jinja", "tokenizer*", "merges.txt", "vocab.*")
 """What is fetched of a hub repository. Never a pickle."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
