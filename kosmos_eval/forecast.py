@@ -20,6 +20,7 @@ from kosmos_eval.job import Job
 from kosmos_eval.manifest import MANIFEST, Manifest
 from kosmos_eval.models.base import Model
 from kosmos_eval.plan import plan, rationale_requests
+from kosmos_eval.prompt import Image
 from kosmos_eval.request import Request, images_of
 from kosmos_eval.store import RESPONSES, RunFolder
 from kosmos_eval.tables.origin import samples_per_second
@@ -86,7 +87,7 @@ def forecast(cells: Sequence[Cell], model: Model, processor: Processor | None, o
     for given in together(cells):
         group = [drawn[cell] for cell in given]
         queried = frozenset(
-            image.name for sample in group[0].samples for image in (*sample.images, *sample.candidates.values())
+            _place(image) for sample in group[0].samples for image in (*sample.images, *sample.candidates.values())
         )
         left: dict[Cell, _Left] = {}
         for cell, own in zip(group, given, strict=True):
@@ -110,7 +111,19 @@ def _demonstrated(cell: Cell) -> frozenset[str]:
     if cell.shots and cell.chooser.one_set is None:
         few = len(cell.samples) <= LOOKED_THROUGH
         shown = (demo for sample in cell.samples for demo in cell.chooser.choose(sample)) if few else cell.pool
-    return frozenset(image.name for demo in shown for image in demo.images)
+    candidates = "<candidate>" in cell.template.demo
+    return frozenset(_place(image) for demo in shown for image in _shown_of(demo, candidates))
+
+
+def _shown_of(demo: Sample, candidates: bool) -> tuple[Image, ...]:
+    """The pictures that a demonstration shows: its own and, of its candidates, the right one."""
+    right = demo.candidates.get(str(demo.target)) if candidates else None
+    return demo.images if right is None else (*demo.images, right)
+
+
+def _place(image: Image) -> str:
+    """Where a picture is: several may lie in one file."""
+    return image.name if image.record is None else f"{image.name} {image.record}"
 
 
 @dataclass(frozen=True, slots=True)

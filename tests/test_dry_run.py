@@ -7,8 +7,10 @@ import random
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import builders
 import pytest
 from made_up_data import TASKS_DIR, write_colours
 from typer.testing import CliRunner
@@ -22,7 +24,8 @@ from kosmos_eval.models import load_model
 from kosmos_eval.models.fake import FakeModel
 from kosmos_eval.models.locate import bundled
 from kosmos_eval.plugins import prompt_file
-from kosmos_eval.request import Request
+from kosmos_eval.prompt import Image
+from kosmos_eval.request import Request, images_of
 
 ABSENT = not (bundled("kosmos-mini") / "config.json").is_file()
 needs_mini = pytest.mark.skipif(ABSENT, reason="the bundled checkpoint is absent")
@@ -67,6 +70,16 @@ def test_demonstrations_that_are_yet_to_be_retrieved_are_an_estimate(grid: dict[
     (found,) = ke.dry_run({**drawn, "demos": "rices"}, out=tmp_path).to_dict("records")
     assert (found["demos"], found["stored"], found["exact"]) == ("rices", 0, False)
     assert (found["requests"], found["images"]) == (known["requests"], known["images"])
+
+
+@pytest.mark.parametrize("layout", [builders.raven_iq50, builders.raven_npz])
+def test_pictures_of_puzzles_are_counted_one_by_one(layout: Callable[[Path], Path], tmp_path: Path) -> None:
+    grid = {"tasks": "raven_iq", "data": str(layout(tmp_path / "data")), "shots": 1, "models": "fake"}
+    (found,) = ke.dry_run(grid, out=tmp_path / "out").to_dict("records")
+    shown: set[Image] = set()
+    seeing = FakeModel(refuse=lambda request: shown.update(images_of(request)) is True)
+    ke.sweep(grid, out=tmp_path / "out", model=seeing)
+    assert found["images"] == len(shown)
 
 
 def test_the_command_tells_what_is_not_known(grid: dict[str, object], tmp_path: Path) -> None:
