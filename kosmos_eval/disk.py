@@ -115,3 +115,8 @@ def expanded(text: str) -> Path:
     name = os.environ.get("USER", "$USER")
     path = re.sub(r"(?<=/)\$USER(?=/|$)", lambda _: name, text)
     return Path(path).expanduser() if path.startswith("~/") else Path(path)
+
+
+def is_storable(text: str) -> bool:
+    """Whether a file can hold a text: JSON can spell half of a surrogate pair, which nothing downstream can hold."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)

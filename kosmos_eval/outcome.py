@@ -97,11 +97,14 @@ class _Tally:
                 self.cut[stage.name] += stage.generated.finish == "length"
 
 
-def outcome(folder: RunFolder, metrics: Sequence[Metric]) -> Outcome:
-    """Scores a run from its folder: failures are counted, never scored as zero."""
+def outcome(folder: RunFolder, metrics: Sequence[Metric], count: int | None = None) -> Outcome:
+    """Scores a run from its folder: failures are counted, never scored as zero.
+
+    Raises DataError where the folder does not hold `count` samples, if that is known.
+    """
     tally = _Tally()
     with closing(folder.index()) as index:
-        predictions = spooled(_predictions(folder, index, tally))
+        predictions = spooled(_predictions(folder, index, tally, count))
     told = _told(metrics, folder.references())
     scores = [_defined(score) for score in compute_all(told, predictions)]
     reason = ""
@@ -117,9 +120,9 @@ def outcome(folder: RunFolder, metrics: Sequence[Metric]) -> Outcome:
     return Outcome(tuple(scores), counts, cut_off, tally.errors, told, predictions)
 
 
-def keep_scores(folder: RunFolder, metrics: Sequence[Metric]) -> Outcome:
-    """Scores a run and keeps its scores in its folder, with what made them."""
-    found = outcome(folder, metrics)
+def keep_scores(folder: RunFolder, metrics: Sequence[Metric], count: int | None = None) -> Outcome:
+    """Scores a run (see `outcome`) and keeps its scores in its folder, with what made them."""
+    found = outcome(folder, metrics, count)
     scores = {**found.to_json(), **scorer(metrics)}
     folder.write_scores(scores, ({"id": i, "values": v} for i, v in found.each_sample()))
     return found
@@ -130,9 +133,9 @@ def scorer(metrics: Sequence[Metric]) -> dict[str, Any]:
     return {"made_by": versions().get("kosmos-eval"), "metrics": [declaration(metric) for metric in metrics]}
 
 
-def _predictions(folder: RunFolder, index: Index, tally: _Tally) -> Iterator[Prediction]:
+def _predictions(folder: RunFolder, index: Index, tally: _Tally, count: int | None) -> Iterator[Prediction]:
     """The answered samples as metrics see them; all are counted on the way."""
-    for row in folder.each_sample():
+    for row in folder.each_sample(count):
         record = index.record((row["id"], row["prompt_hash"]))
         tally.add(row["id"], record)
         if record is not None and _answered(record):

@@ -74,9 +74,8 @@ def _rescored(run: FinishedRun, added: Sequence[Metric], tasks_dir: Path | None)
     metrics = list({**own, **{metric.name: metric for metric in added}}.values())
     with run.folder.locked():
         before = {score["metric"]: score["value"] for score in (run.folder.scores() or run.scores)["scores"]}
-        all(True for _ in run.folder.each_sample(run.manifest.counts.samples))  # raises where some are missing
         _complete_references(run, metrics)
-        found = keep_scores(run.folder, metrics)
+        found = keep_scores(run.folder, metrics, run.manifest.counts.samples)
     for score in found.scores:
         yield {"run": run.name, "task": run.manifest.task, "metric": score.metric, "before": before.get(score.metric),
                "after": score.value, "n": score.n, "failed": found.counts.failed, "reason": score.reason}  # fmt: skip

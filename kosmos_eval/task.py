@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from kosmos_eval.disk import is_storable
 from kosmos_eval.errors import DataError, UsageError, nearest
 from kosmos_eval.prompt import Image
 from kosmos_eval.request import Choice
@@ -188,7 +189,7 @@ def _not_an_id(value: object) -> str | None:
     """Why a value cannot be a sample's id in a file; None where it can."""
     if not isinstance(value, str):
         return f"the id {value!r} is of type {type(value).__name__}; make it a text: str(...)"
-    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+    if not is_storable(value):
         return f"the id {value!r} holds half of a surrogate pair, which no file can hold"
     return None
 

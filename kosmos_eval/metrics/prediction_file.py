@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kosmos_eval.disk import is_storable
 from kosmos_eval.errors import DataError
 
 ID_KEYS = ("id", "question_id", "image_id", "image")
@@ -140,8 +141,7 @@ def _text(origin: str, key: str, value: Any) -> str:
         raise DataError(f"{origin}: {key!r} is {_kind(value)}; expected a text")
     if len(value) > MAX_TEXT_CHARS:
         raise DataError(f"{origin}: {key!r} has {len(value)} characters; at most {MAX_TEXT_CHARS} are scored")
-    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-        # JSON can spell such a thing; no file, terminal or tokenizer downstream can hold it
+    if not is_storable(value):
         raise DataError(f"{origin}: {key!r} holds half of a surrogate pair, which is no text: {short(value)}")
     return value
 
